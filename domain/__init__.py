@@ -1,0 +1,1 @@
+"""Frozen values, events, errors and ports. Imports nothing of ours."""
