@@ -1,0 +1,33 @@
+"""How gunicorn serves: one process, because the scheduler, the bus and the caches live in it.
+
+`make run` execs gunicorn, so a signal reaches it. Address and port come from Settings, so that
+`.env` counts as well as the environment.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config import Settings
+
+_settings = Settings()
+
+wsgi_app = "app:create_app()"
+bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
+worker_class = "gthread"
+workers = 1
+# Each websocket holds a thread for life: MAX_CLIENTS of them, and room for plain requests.
+threads = _settings.max_clients + 56
+graceful_timeout = 3
+# A worker that computes for long (a first numba compilation) is busy, not dead.
+timeout = 120
+keepalive = 5
+loglevel = _settings.log_level.lower()
+control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """The scheduler runs where requests are served: never in the factory, never in a flask command."""
+    from app import start_runtime
+
+    start_runtime(worker.app.callable)
