@@ -78,7 +78,9 @@ class Bars:
         return len(self.time)
 
     def __getitem__(self, part: slice) -> Bars:
-        return Bars(*(column[part] for column in self.columns()))
+        return Bars(
+            self.time[part], self.open[part], self.high[part], self.low[part], self.close[part], self.volume[part]
+        )
 
     def columns(self) -> tuple[IntArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
         return self.time, self.open, self.high, self.low, self.close, self.volume
