@@ -1,0 +1,63 @@
+// The pages' scripts: plain browser code served as it is, without a build.
+const browser = [
+  "window", "document", "navigator", "location", "history", "console", "fetch", "URL", "URLSearchParams", "FormData",
+  "Headers", "Request", "Response", "AbortController", "Blob", "File", "FileReader", "Event", "CustomEvent",
+  "EventTarget", "KeyboardEvent", "MouseEvent", "HTMLElement", "Element", "Node", "NodeList", "DOMParser",
+  "MutationObserver", "ResizeObserver", "IntersectionObserver", "localStorage", "sessionStorage", "matchMedia",
+  "setTimeout", "clearTimeout", "setInterval", "clearInterval", "queueMicrotask", "requestAnimationFrame",
+  "cancelAnimationFrame", "requestIdleCallback", "performance", "crypto", "structuredClone", "confirm", "alert",
+  "getComputedStyle", "CSS", "Intl", "globalThis", "XMLHttpRequest", "WebSocket", "Option", "Image", "self",
+  "HTMLInputElement", "HTMLSelectElement", "HTMLFormElement", "HTMLButtonElement", "TextEncoder", "TextDecoder",
+  // served from static/vendor
+  "LightweightCharts", "Chart", "io", "bootstrap",
+];
+
+export default [
+  {
+    files: ["static/js/**/*.js"],
+    languageOptions: {
+      ecmaVersion: 2022,
+      sourceType: "module",
+      globals: Object.fromEntries(browser.map((name) => [name, "readonly"])),
+    },
+    linterOptions: { reportUnusedDisableDirectives: "error" },
+    rules: {
+      "constructor-super": "error",
+      "eqeqeq": ["error", "always", { "null": "ignore" }],
+      "for-direction": "error",
+      "getter-return": "error",
+      "no-const-assign": "error",
+      "no-constant-condition": "error",
+      "no-dupe-args": "error",
+      "no-dupe-else-if": "error",
+      "no-dupe-keys": "error",
+      "no-duplicate-case": "error",
+      "no-empty": "error",
+      "no-eval": "error",
+      "no-fallthrough": "error",
+      "no-func-assign": "error",
+      "no-implied-eval": "error",
+      "no-import-assign": "error",
+      "no-new-func": "error",
+      "no-redeclare": "error",
+      "no-self-assign": "error",
+      "no-self-compare": "error",
+      "no-throw-literal": "error",
+      "no-undef": "error",
+      "no-unreachable": "error",
+      "no-unsafe-finally": "error",
+      "no-unused-vars": ["error", { "argsIgnorePattern": "^_", "caughtErrorsIgnorePattern": "^_" }],
+      "no-use-before-define": ["error", { "functions": false, "classes": false, "variables": false }],
+      "no-var": "error",
+      "prefer-const": "error",
+      "use-isnan": "error",
+      "valid-typeof": "error",
+      // What a person typed must stay text: build nodes, or set textContent.
+      "no-restricted-properties": ["error",
+        { "property": "innerHTML", "message": "Build nodes or set textContent: names are typed by people." },
+        { "property": "outerHTML", "message": "Build nodes or set textContent: names are typed by people." },
+        { "property": "insertAdjacentHTML", "message": "Build nodes: names are typed by people." },
+        { "object": "document", "property": "write", "message": "Build nodes." }],
+    },
+  },
+];
