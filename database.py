@@ -467,7 +467,7 @@ class BacktestTrade(Base):
     __tablename__ = "backtest_trades"
     backtest_id: Mapped[int] = _fk("backtests.id", primary_key=True)
     sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    coin: Mapped[str] = mapped_column(String(20))
+    coin: Mapped[str] = mapped_column(String(60))
     side: Mapped[str] = mapped_column(String(5))
     entry_time_ms: Mapped[int] = _ms()
     entry_price: Mapped[float]
