@@ -127,7 +127,9 @@ class PriceBar:
     """Prices of one coin over one step of time: a candle, or a quote with its four prices equal.
 
     `bid` and `ask` are set on quotes; a market sell fills at the bid, a buy at the ask. Mark
-    prices are for the liquidation trigger where they are known.
+    prices are for the liquidation trigger where they are known. `detail`: (open, high, low) of
+    the finer candles of this bar, oldest first, where they were asked for: they tell whether stop or
+    target came first.
     """
 
     coin: str
@@ -141,15 +143,21 @@ class PriceBar:
     mark_open: float | None = None
     mark_high: float | None = None
     mark_low: float | None = None
+    detail: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class FundingDue:
-    """A funding payment due at `time_ms` on whatever position the coin then has."""
+    """A funding payment due at `time_ms` on whatever position the coin then has.
+
+    `short_rate`: what a short is settled at where it differs (None: the same). It does where a history
+    has no stored rates: longs are charged a usual one, shorts are credited nothing.
+    """
 
     coin: str
     time_ms: int
     rate: float
+    short_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +231,11 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One net position of an account in one coin. Prices and money in dollars, quantity > 0 in coins."""
+    """One net position of an account in one coin. Prices and money in dollars, quantity > 0 in coins.
+
+    `opened_by` is the fill that opened it, as "CLIENT_ID:SEQUENCE": the exits that the broker
+    holds for this position take their client ids from it.
+    """
 
     coin: str
     side: Side
@@ -239,6 +251,7 @@ class Position:
     entry_fees: float = 0.0
     funding: float = 0.0
     last_price: float | None = None
+    opened_by: str = ""
 
     @property
     def leverage(self) -> float:
