@@ -155,9 +155,12 @@ class Recorder(Protocol):
     """Where an engine writes decisions, verdicts and planned orders."""
 
     def decided(
-        self, now_ms: int, rows: Sequence[tuple[Decision, Sequence[Verdict], Intent | None]]
+        self, now_ms: int, rows: Sequence[tuple[Decision, Sequence[Verdict], Intent | None]], decided_ms: int
     ) -> list[Intent | None]:
-        """Stores one cycle (decisions, verdicts, planned orders) atomically; intents come back with decision ids."""
+        """Stores one cycle (decisions, verdicts, planned orders) atomically; intents come back with decision ids.
+
+        `decided_ms`: the newest candle close that this cycle decided on.
+        """
         ...
 
 
