@@ -1,0 +1,432 @@
+"""The simulation loop, compiled by numba from the functions of `brokers.accounting`.
+
+State and orders in, state and results out; nothing here knows of times, names or JSON (see
+`simulation.kernel` for the face that people use). Float64, fastmath off: the same bars give the
+same bits. The loop follows the bar order of the design, numbered 1 to 6 below.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba.extending import register_jitable
+
+from brokers import accounting
+from brokers.accounting import (
+    EXIT_LIQUIDATION,
+    EXIT_NONE,
+    EXIT_OPEN,
+    EXIT_SIGNAL,
+    NAN,
+    close_amounts,
+    fill_price,
+    follow_best,
+    funding_received,
+    inside_exit,
+    is_beyond,
+    liquidation_price,
+    open_size,
+    pnl_percent,
+    position_leverage,
+    stop_price,
+    target_price,
+    tier_maintenance_rate,
+    trade_pnl,
+    trailing_price,
+    unrealized_pnl,
+    worse_of,
+)
+
+for _function in vars(accounting).copy().values():
+    if inspect.isfunction(_function):
+        register_jitable(_function)
+
+# Columns of the book: one row a coin. SIDE is 0 where there is no position.
+SIDE, QUANTITY, ENTRY, MARGIN, ENTRY_FEE, FUNDING, STOP, TARGET, BEST, LIQUIDATION, LAST, OPENED = range(12)
+BOOK_COLUMNS = 12
+# Entries of the purse.
+CASH, FEES, PAID_FUNDING = range(3)
+# Columns of the trade table: coin, side, rows and prices of entry and exit, and so on.
+TRADE_COLUMNS = 13
+# Columns of the terms, one row a coin.
+SIZE_PERCENT, LEVERAGE, MMR = range(3)
+TERM_COLUMNS = 3
+# What an order wants, as bits.
+CLOSE_IT, OPEN_LONG, OPEN_SHORT = 1, 2, 4
+# Fill price modes.
+NEXT_OPEN, AT_CLOSE, AT_MID = range(3)
+
+
+@register_jitable
+def _write_trade(book, c, row, price, fee, profit, reason, trades, n):  # type: ignore[no-untyped-def]
+    """One row of the trade table for the position of coin c, left at `price` in `row`."""
+    margin, funding, entry_fee = book[c, MARGIN], book[c, FUNDING], book[c, ENTRY_FEE]
+    pnl = trade_pnl(profit, entry_fee, fee, funding)
+    trades[n, 0] = c
+    trades[n, 1] = book[c, SIDE]
+    trades[n, 2] = book[c, OPENED]
+    trades[n, 3] = book[c, ENTRY]
+    trades[n, 4] = row
+    trades[n, 5] = price
+    trades[n, 6] = book[c, QUANTITY]
+    trades[n, 7] = position_leverage(book[c, QUANTITY], book[c, ENTRY], margin, funding)
+    trades[n, 8] = entry_fee + fee
+    trades[n, 9] = funding
+    trades[n, 10] = pnl
+    trades[n, 11] = pnl_percent(pnl, margin, funding)
+    trades[n, 12] = reason
+
+
+@register_jitable
+def _leave(book, purse, c, row, price, reason, costs, trades, n):  # type: ignore[no-untyped-def]
+    """Closes the position of coin c; `price` is before slippage. Returns the number of trades."""
+    sign, margin = book[c, SIDE], book[c, MARGIN]
+    if reason == EXIT_LIQUIDATION:
+        # The whole margin is lost, so neither slippage nor a fee can take more.
+        profit, fee = -margin, 0.0
+    else:
+        price = fill_price(price, sign < 0.0, costs[1])
+        back, profit, fee = close_amounts(sign, book[c, QUANTITY], book[c, ENTRY], margin, price, costs[0])
+        purse[CASH] += back
+        purse[FEES] += fee
+    _write_trade(book, c, row, price, fee, profit, reason, trades, n)
+    book[c, SIDE] = 0.0
+    return n + 1
+
+
+@register_jitable
+def _enter(book, purse, c, row, sign, price, equity, terms, costs, tiers, tier_start):  # type: ignore[no-untyped-def]
+    """Opens a position of coin c; `price` is before slippage. Returns 1, or 0 where nothing opened."""
+    leverage = terms[c, LEVERAGE]
+    margin, fee = open_size(equity, purse[CASH], terms[c, SIZE_PERCENT], leverage, costs[0])
+    if margin <= 0.0:
+        return 0
+    filled = fill_price(price, sign > 0.0, costs[1])
+    notional = margin * leverage
+    quantity = notional / filled
+    mmr = tier_maintenance_rate(
+        notional, tiers[0], tiers[1], tiers[2], tier_start[c], tier_start[c + 1], terms[c, MMR]
+    )
+    purse[CASH] = purse[CASH] - margin - fee
+    purse[FEES] += fee
+    book[c, SIDE] = sign
+    book[c, QUANTITY] = quantity
+    book[c, ENTRY] = filled
+    book[c, MARGIN] = margin
+    book[c, ENTRY_FEE] = fee
+    book[c, FUNDING] = 0.0
+    book[c, STOP] = stop_price(sign, filled, costs[2])
+    book[c, TARGET] = target_price(sign, filled, costs[3])
+    book[c, BEST] = filled
+    book[c, LIQUIDATION] = liquidation_price(sign, filled, quantity, margin, mmr)
+    book[c, LAST] = price
+    book[c, OPENED] = row
+    return 1
+
+
+@register_jitable
+def _settle(book, purse, c, price, rate, terms, tiers, tier_start):  # type: ignore[no-untyped-def]
+    """One funding payment on the position of coin c, against its margin."""
+    sign, quantity, entry = book[c, SIDE], book[c, QUANTITY], book[c, ENTRY]
+    amount = funding_received(sign, quantity, price, rate, book[c, MARGIN])
+    book[c, MARGIN] += amount
+    book[c, FUNDING] += amount
+    purse[PAID_FUNDING] += amount
+    mmr = tier_maintenance_rate(
+        quantity * entry, tiers[0], tiers[1], tiers[2], tier_start[c], tier_start[c + 1], terms[c, MMR]
+    )
+    book[c, LIQUIDATION] = liquidation_price(sign, entry, quantity, book[c, MARGIN], mmr)
+
+
+@register_jitable
+def _equity_at(book, purse, prices):  # type: ignore[no-untyped-def]
+    """cash + sum(margin + unrealised profit) at `prices`, at the last close where one is NaN."""
+    equity = purse[CASH]
+    for c in range(book.shape[0]):
+        if book[c, SIDE] != 0.0:
+            price = prices[c] if prices[c] == prices[c] else book[c, LAST]  # noqa: PLR0124 - NaN
+            equity += book[c, MARGIN] + unrealized_pnl(book[c, SIDE], book[c, QUANTITY], book[c, ENTRY], price)
+    return equity
+
+
+@register_jitable
+def _fill_orders(book, purse, pending, row, prices, terms, costs, tiers, tier_start, trades, n):  # type: ignore[no-untyped-def]
+    """Fills what waits at `prices` (NaN: the coin has none now): all closes, then opens in pool order."""
+    for c in range(book.shape[0]):
+        if pending[c] & CLOSE_IT and prices[c] == prices[c]:  # noqa: PLR0124 - NaN
+            pending[c] &= ~CLOSE_IT
+            if book[c, SIDE] != 0.0:
+                n = _leave(book, purse, c, row, prices[c], EXIT_SIGNAL, costs, trades, n)
+    for c in range(book.shape[0]):
+        if pending[c] != 0 and prices[c] == prices[c]:  # noqa: PLR0124 - NaN
+            sign = 1.0 if pending[c] & OPEN_LONG else -1.0
+            pending[c] = 0
+            equity = _equity_at(book, purse, prices)
+            _enter(book, purse, c, row, sign, prices[c], equity, terms, costs, tiers, tier_start)
+    return n
+
+
+@register_jitable
+def _wanted(signal, side, direction):  # type: ignore[no-untyped-def]
+    """Order bits that a signal gives while `side` is held; `direction` 1 long, -1 short, 0 both."""
+    if signal > 0:
+        order = CLOSE_IT if side < 0.0 else 0
+        if side <= 0.0 and direction >= 0:
+            order |= OPEN_LONG
+        return order
+    order = CLOSE_IT if side > 0.0 else 0
+    if side >= 0.0 and direction <= 0:
+        order |= OPEN_SHORT
+    return order
+
+
+@register_jitable
+def _exit_of(book, c, i, o, h, low, marks, trailing_percent, detail, detail_start, in_order):  # type: ignore[no-untyped-def]
+    """inside_exit() of bar i for coin c; finer candles decide where the target lies inside as well."""
+    sign = book[c, SIDE]
+    mark_high, mark_low = NAN, NAN
+    if marks.shape[1] > 0:
+        mark_high, mark_low = marks[1, i], marks[2, i]
+    stop, target, liquidation = book[c, STOP], book[c, TARGET], book[c, LIQUIDATION]
+    trailing = trailing_price(sign, book[c, BEST], trailing_percent)
+    kind, price = inside_exit(sign, o, h, low, mark_high, mark_low, liquidation, stop, trailing, target)
+    if kind == EXIT_NONE or detail.shape[1] == 0 or not in_order:
+        return kind, price
+    if is_beyond(-sign, h if sign > 0.0 else low, target):
+        if kind != EXIT_LIQUIDATION:
+            liquidation = 0.0 if sign > 0.0 else NAN
+        for j in range(detail_start[i], detail_start[i + 1]):
+            finer, at = inside_exit(
+                sign, detail[0, j], detail[1, j], detail[2, j], NAN, NAN, liquidation, stop, trailing, target
+            )
+            if finer != EXIT_NONE:
+                return finer, at
+    return kind, price
+
+
+@numba.njit(nogil=True)
+def _grown(table, used, spare):  # type: ignore[no-untyped-def]
+    """`table` itself, or a copy of at least twice the rows where fewer than `spare` are left."""
+    if used + spare <= table.shape[0]:
+        return table
+    larger = np.empty((2 * table.shape[0] + spare, table.shape[1]))
+    larger[:used] = table[:used]
+    return larger
+
+
+@numba.njit(nogil=True)
+def run(  # type: ignore[no-untyped-def]
+    rows,
+    index,
+    offsets,
+    o,
+    h,
+    low,
+    close,
+    signals,
+    marks,
+    detail,
+    detail_start,
+    funding_start,
+    funding_bar,
+    funding_at_open,
+    funding_rate,
+    terms,
+    tiers,
+    tier_start,
+    day_rows,
+    costs,
+    capital,
+    direction,
+    mode,
+    lean,
+):
+    """The loop. Shapes: n coins, b bars of all coins one after another, f funding events, d days.
+
+    rows: number of rows of the grid; index int32 (n, rows): bar of the coin in that row or -1, shape
+    (n, 0) where every coin has every row; offsets int64 (n + 1): first bar of each coin; o, h, low,
+    close float64 (b,); signals int8 (b,); marks float64 (3, b or 0): open, high, low; detail float64
+    (3, m or 0) with detail_start int64 (b + 1); funding_start int64 (n + 1) into funding_bar int64
+    (f,), funding_at_open bool (f,), funding_rate (f,); terms (n, 3); tiers (3, t) with tier_start (n
+    + 1); day_rows int64 (d,): last row of each day, ascending; costs (5,): fee rate, slippage
+    rate, stop, target, trailing percent. direction 1 long, -1 short, 0 both.
+
+    Returns equity (rows or 0), day equity (d), trades (k, 13), cash log (m, 2): row and cash, and totals
+    (7): final value, cash, fees, funding, drawdown as a fraction, held rows, number of closed trades.
+    """
+    n_coins = offsets.shape[0] - 1
+    aligned = index.shape[1] == 0
+    has_levels = costs[2] > 0.0 or costs[3] > 0.0 or costs[4] > 0.0
+    has_funding = funding_bar.shape[0] > 0
+    book = np.zeros((n_coins, BOOK_COLUMNS))
+    purse = np.zeros(3)
+    purse[CASH] = capital
+    pending = np.zeros(n_coins, dtype=np.int8)
+    bar = np.full(n_coins, -1, dtype=np.int64)
+    prices = np.empty(n_coins)
+    event = funding_start[:-1].copy()
+    equity_curve = np.empty(0 if lean else rows)
+    day_equity = np.empty(day_rows.shape[0])
+    trades = np.empty((64 + 3 * n_coins, TRADE_COLUMNS))
+    cash_log = np.empty((128, 2))
+    cash_log[0, 0], cash_log[0, 1] = 0.0, capital
+    n_trades, n_cash, held_rows, day = 0, 1, 0, 0
+    waiting, held = False, False
+    peak, floor, drawdown = -np.inf, -np.inf, 0.0
+    equity = capital
+    for row in range(rows):
+        for c in range(n_coins):
+            if aligned:
+                bar[c] = offsets[c] + row
+            else:
+                bar[c] = offsets[c] + index[c, row] if index[c, row] >= 0 else -1
+        if waiting or held:
+            trades = _grown(trades, n_trades, 3 * n_coins)
+            if held:
+                for c in range(n_coins):
+                    i = bar[c]
+                    if i < 0 or book[c, SIDE] == 0.0:
+                        continue
+                    # 1. Funding due exactly at this open, on the positions carried in.
+                    if has_funding:
+                        p = event[c]
+                        while p < funding_start[c + 1] and funding_bar[p] < i:
+                            p += 1
+                        while p < funding_start[c + 1] and funding_bar[p] == i and funding_at_open[p]:
+                            _settle(book, purse, c, o[i], funding_rate[p], terms, tiers, tier_start)
+                            p += 1
+                        event[c] = p
+                    # 2. A carried position whose liquidation price this open has passed.
+                    if book[c, LIQUIDATION] > 0.0:
+                        mark = marks[0, i] if marks.shape[1] > 0 else NAN
+                        if mark != mark:  # noqa: PLR0124 - NaN
+                            mark = o[i]
+                        if is_beyond(book[c, SIDE], mark, book[c, LIQUIDATION]):
+                            at = worse_of(book[c, SIDE], o[i], book[c, LIQUIDATION])
+                            n_trades = _leave(book, purse, c, row, at, EXIT_LIQUIDATION, costs, trades, n_trades)
+            # 3. Orders decided at the last close: all closes, then opens in the order of the pool.
+            if waiting:
+                for c in range(n_coins):
+                    i = bar[c]
+                    if i < 0:
+                        prices[c] = NAN
+                    else:
+                        prices[c] = 0.5 * (h[i] + low[i]) if mode == AT_MID else o[i]
+                n_trades = _fill_orders(
+                    book, purse, pending, row, prices, terms, costs, tiers, tier_start, trades, n_trades
+                )
+                waiting = False
+                for c in range(n_coins):
+                    waiting = waiting or pending[c] != 0
+            for c in range(n_coins):
+                i = bar[c]
+                if i < 0 or book[c, SIDE] == 0.0:
+                    continue
+                # 4. Funding due inside this bar, on the positions now open.
+                if has_funding:
+                    p = event[c]
+                    while p < funding_start[c + 1] and (
+                        funding_bar[p] < i or (funding_bar[p] == i and funding_at_open[p])
+                    ):
+                        p += 1
+                    while p < funding_start[c + 1] and funding_bar[p] == i:
+                        _settle(book, purse, c, o[i], funding_rate[p], terms, tiers, tier_start)
+                        p += 1
+                    event[c] = p
+                # 5. Liquidation, stop, trailing stop, target; the bar of entry included.
+                if not has_levels and book[c, LIQUIDATION] <= 0.0:
+                    continue
+                # At mid, what opened in this bar has not seen its open.
+                new_at_mid = mode == AT_MID and book[c, OPENED] == row
+                first = book[c, LAST] if new_at_mid else o[i]
+                kind, at = _exit_of(
+                    book, c, i, first, h[i], low[i], marks, costs[4], detail, detail_start, not new_at_mid
+                )
+                if kind != EXIT_NONE:
+                    n_trades = _leave(book, purse, c, row, at, kind, costs, trades, n_trades)
+                else:
+                    book[c, BEST] = follow_best(book[c, SIDE], book[c, BEST], h[i], low[i])
+        # 6. Close: mark, record, decide.
+        equity = purse[CASH]
+        held = False
+        for c in range(n_coins):
+            i = bar[c]
+            if book[c, SIDE] != 0.0:
+                held = True
+                if i >= 0:
+                    book[c, LAST] = close[i]
+                equity += book[c, MARGIN] + unrealized_pnl(
+                    book[c, SIDE], book[c, QUANTITY], book[c, ENTRY], book[c, LAST]
+                )
+            if i >= 0 and signals[i] != 0:
+                order = _wanted(signals[i], book[c, SIDE], direction)
+                # The last bar has no later price, and its own close must not be an exception.
+                if order != 0 and i + 1 < offsets[c + 1]:
+                    pending[c] = order
+                    waiting = True
+        if purse[CASH] != cash_log[n_cash - 1, 1]:
+            if cash_log[n_cash - 1, 0] != row:
+                cash_log = _grown(cash_log, n_cash, 1)
+                n_cash += 1
+            cash_log[n_cash - 1, 0], cash_log[n_cash - 1, 1] = row, purse[CASH]
+        if held:
+            held_rows += 1
+        if not lean:
+            equity_curve[row] = equity
+        if equity > peak:
+            peak = equity
+            floor = peak * (1.0 - drawdown)
+        elif equity < floor:
+            drawdown = (peak - equity) / peak
+            floor = equity
+        if day < day_rows.shape[0] and row == day_rows[day]:
+            day_equity[day] = equity
+            day += 1
+        if waiting and mode == AT_CLOSE:
+            trades = _grown(trades, n_trades, 3 * n_coins)
+            for c in range(n_coins):
+                prices[c] = NAN if bar[c] < 0 else close[bar[c]]
+            n_trades = _fill_orders(
+                book, purse, pending, row, prices, terms, costs, tiers, tier_start, trades, n_trades
+            )
+            waiting = False
+            held = False
+            for c in range(n_coins):
+                held = held or book[c, SIDE] != 0.0
+    closed = n_trades
+    trades = _grown(trades, n_trades, n_coins)
+    for c in range(n_coins):
+        if book[c, SIDE] != 0.0:
+            last_row = rows - 1
+            while not aligned and index[c, last_row] < 0:
+                last_row -= 1
+            profit = unrealized_pnl(book[c, SIDE], book[c, QUANTITY], book[c, ENTRY], book[c, LAST])
+            _write_trade(book, c, last_row, book[c, LAST], 0.0, profit, EXIT_OPEN, trades, n_trades)
+            n_trades += 1
+    totals = np.array([equity, purse[CASH], purse[FEES], purse[PAID_FUNDING], drawdown, held_rows, closed])
+    return equity_curve, day_equity, trades[:n_trades], cash_log[:n_cash], totals
+
+
+def _cached(sources: str) -> Callable[..., Any]:
+    """`run` with a cache on disk that is keyed by the text of what it was compiled from.
+
+    numba's cache looks at the time stamp of this file alone; a changed `accounting.py` would go
+    on running as old machine code. A value that the function closes over is part of the key.
+    """
+
+    @numba.njit(nogil=True, cache=True)
+    def cached_run(*arguments):  # type: ignore[no-untyped-def]
+        if sources == "":
+            return run(*arguments)
+        return run(*arguments)
+
+    return cached_run  # type: ignore[no-any-return]
+
+
+_SOURCES = hashlib.sha256((inspect.getsource(accounting) + inspect.getsource(_cached)).encode()).hexdigest()
+cached_run = _cached(_SOURCES)
