@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from domain.errors import InvalidValue
 from domain.times import from_ms
+from store.workspace import Workspace
 
 _NS_PER_MS = 1_000_000
 
@@ -61,9 +62,11 @@ class ClockAnchor:
     def market_at(self, real_ms: int) -> int:
         return self.market_ms + int(max(0, real_ms - self.real_ms) * self.speed)
 
-    def moved(self, real_ms: int, speed: float) -> ClockAnchor:
-        """The anchor from which time goes on without a leap at another speed."""
-        return ClockAnchor(real_ms, self.market_at(real_ms), speed)
+
+def _checked(anchor: ClockAnchor) -> ClockAnchor:
+    if anchor.speed <= 0:
+        raise InvalidValue(f"a clock's speed is above 0, not {anchor.speed}", field="simulated_speed")
+    return anchor
 
 
 class MarketClock:
@@ -71,9 +74,7 @@ class MarketClock:
     down too, because it is a function of the real time."""
 
     def __init__(self, anchor: ClockAnchor, wall: SystemClock | None = None) -> None:
-        if anchor.speed <= 0:
-            raise InvalidValue(f"a clock's speed is above 0, not {anchor.speed}", field="simulated_speed")
-        self.anchor = anchor
+        self.anchor = _checked(anchor)
         self._wall = wall or SystemClock()
         self._lock = threading.Lock()
         self._last_ms = anchor.market_ms
@@ -81,6 +82,19 @@ class MarketClock:
     @property
     def speed(self) -> float:
         return self.anchor.speed
+
+    def not_before(self, time_ms: int) -> None:
+        """This clock has shown `time_ms` in an earlier life: it stands there until it has caught up."""
+        with self._lock:
+            self._last_ms = max(self._last_ms, time_ms)
+
+    def change_speed(self, speed: float) -> bool:
+        """Goes on from now at `speed`, without a leap; False where nothing had to change."""
+        real, shown = self._wall.now_ms(), self.now_ms()
+        if speed == self.anchor.speed and self.anchor.market_at(real) >= shown:
+            return False
+        self.anchor = _checked(ClockAnchor(real, shown, speed))
+        return True
 
     def now_ms(self) -> int:
         with self._lock:
@@ -129,3 +143,36 @@ class SteppedClock:
     def real_delay_s(self, time_ms: int) -> float:
         """As if a second were a second."""
         return max(0.0, (time_ms - self.now_ms()) / 1000)
+
+
+# -- a workspace's clock ------------------------------------------------------------------
+
+
+def open_market_clock(workspace: Workspace, speed: float, wall: SystemClock | None = None) -> MarketClock:
+    """The clock of a simulated workspace, from its stored anchor.
+
+    The first start ties market time to real time as it is then. Later ones, and every command beside
+    the server, read the stored anchor whatever their own SIMULATED_SPEED says; the server's process
+    alone changes it, with `adopt_speed`.
+    """
+    wall = wall or SystemClock()
+    now = wall.now_ms()
+    stored = workspace.clock_anchor(lambda: {"real_ms": now, "market_ms": now, "speed": speed})
+    clock = MarketClock(ClockAnchor(int(stored["real_ms"]), int(stored["market_ms"]), float(stored["speed"])), wall)
+    clock.not_before(workspace.latest_ms)
+    return clock
+
+
+def adopt_speed(clock: MarketClock, workspace: Workspace, speed: float) -> None:
+    """Goes on at `speed` from the time that the clock shows, and writes that down.
+
+    For the process that runs the scheduler, at its start. Also ties market time anew to a wall clock
+    that was set back while the server was down.
+    """
+    if clock.change_speed(speed):
+        workspace.move_clock_anchor(asdict(clock.anchor))
+
+
+def keep_time(clock: MarketClock | SystemClock, workspace: Workspace) -> None:
+    """Writes down how far the market has come; for the scheduler, every few minutes."""
+    workspace.remember_time(clock.now_ms())
