@@ -35,7 +35,7 @@ class _Grid:
 
 @dataclass(frozen=True, slots=True)
 class _Funding:
-    """Funding events of all coins in a row; `start` (n + 1) tells whose."""
+    """Funding events of all coins in a row; `start` (n + 1) tells whose; `rate` (2, f) of longs, of shorts."""
 
     start: IntArray
     bar: IntArray
@@ -43,7 +43,7 @@ class _Funding:
     rate: FloatArray
 
 
-_NO_FUNDING = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_), np.empty(0))
+_NO_FUNDING = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_), np.empty((2, 0)))
 
 
 def simulate(inputs: SimInput) -> SimResult:
@@ -206,10 +206,11 @@ def _funding(coins: tuple[CoinInput, ...], grid: _Grid, step_ms: int) -> _Fundin
         start[i + 1] += int(np.count_nonzero(kept))
         at_open.append(coin.bars.time[bar[kept]] == times[kept])
         bars.append(bar[kept] + grid.offsets[i])
-        rates.append(np.asarray(coin.funding_rates, dtype=np.float64)[kept])
+        shorts = coin.funding_rates if coin.short_funding_rates is None else coin.short_funding_rates
+        rates.append(np.vstack([np.asarray(part, dtype=np.float64)[kept] for part in (coin.funding_rates, shorts)]))
     if not bars:
         return _Funding(start, *_NO_FUNDING)
-    return _Funding(start, np.concatenate(bars), np.concatenate(at_open), np.concatenate(rates))
+    return _Funding(start, np.concatenate(bars), np.concatenate(at_open), np.hstack(rates))
 
 
 def _detail(coins: tuple[CoinInput, ...], grid: _Grid, step_ms: int) -> tuple[FloatArray, IntArray]:

@@ -252,7 +252,7 @@ def run(  # type: ignore[no-untyped-def]
     (n, 0) where every coin has every row; offsets int64 (n + 1): first bar of each coin; o, h, low,
     close float64 (b,); signals int8 (b,); marks float64 (3, b or 0): open, high, low; detail float64
     (3, m or 0) with detail_start int64 (b + 1); funding_start int64 (n + 1) into funding_bar int64
-    (f,), funding_at_open bool (f,), funding_rate (f,); terms (n, 3); tiers (3, t) with tier_start (n
+    (f,), funding_at_open bool (f,), funding_rate (2, f): of longs, of shorts; terms (n, 3); tiers (3, t) with tier_start (n
     + 1); day_rows int64 (d,): last row of each day, ascending; costs (5,): fee rate, slippage
     rate, stop, target, trailing percent. direction 1 long, -1 short, 0 both.
 
@@ -286,7 +286,8 @@ def run(  # type: ignore[no-untyped-def]
             else:
                 bar[c] = offsets[c] + index[c, row] if index[c, row] >= 0 else -1
         if waiting or held:
-            trades = _grown(trades, n_trades, 3 * n_coins)
+            if n_trades + 3 * n_coins > trades.shape[0]:
+                trades = _grown(trades, n_trades, 3 * n_coins)
             if held:
                 for c in range(n_coins):
                     i = bar[c]
@@ -298,7 +299,7 @@ def run(  # type: ignore[no-untyped-def]
                         while p < funding_start[c + 1] and funding_bar[p] < i:
                             p += 1
                         while p < funding_start[c + 1] and funding_bar[p] == i and funding_at_open[p]:
-                            _settle(book, purse, c, o[i], funding_rate[p], terms, tiers, tier_start)
+                            _settle(book, purse, c, o[i], funding_rate[0 if book[c, SIDE] > 0.0 else 1, p], terms, tiers, tier_start)
                             p += 1
                         event[c] = p
                     # 2. A carried position whose liquidation price this open has passed.
@@ -335,7 +336,7 @@ def run(  # type: ignore[no-untyped-def]
                     ):
                         p += 1
                     while p < funding_start[c + 1] and funding_bar[p] == i:
-                        _settle(book, purse, c, o[i], funding_rate[p], terms, tiers, tier_start)
+                        _settle(book, purse, c, o[i], funding_rate[0 if book[c, SIDE] > 0.0 else 1, p], terms, tiers, tier_start)
                         p += 1
                     event[c] = p
                 # 5. Liquidation, stop, trailing stop, target; the bar of entry included.

@@ -25,7 +25,8 @@ class CoinInput:
     nothing, as decided at the close of each bar. `size_percent`: margin of an opening, percent of
     equity. `mmr`: maintenance margin rate where there are no `tiers`.
     `marks`: mark candles of the same interval, any span; bars without one use traded prices.
-    `funding_times` (ms, ascending) and `funding_rates`: any span, clipped to the bars.
+    `funding_times` (ms, ascending) and `funding_rates`: any span, clipped to the bars;
+    `short_funding_rates` where shorts are settled at other rates than longs.
     `detail`: finer candles of the same coin, any span; they tell which of stop and target came first.
     """
 
@@ -39,6 +40,7 @@ class CoinInput:
     marks: Bars | None = None
     funding_times: IntArray | None = None
     funding_rates: FloatArray | None = None
+    short_funding_rates: FloatArray | None = None
     detail: Bars | None = None
 
 
