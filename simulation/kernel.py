@@ -35,15 +35,14 @@ class _Grid:
 
 @dataclass(frozen=True, slots=True)
 class _Funding:
-    """Funding events of all coins in a row; `start` (n + 1) tells whose; `rate` (2, f) of longs, of shorts."""
+    """Funding of all coins in a row; `start` (n + 1) tells whose.
+
+    `events` (2, f): bar, and 1 where it is due at that bar's open; `rate` (2, f) of longs, of shorts.
+    """
 
     start: IntArray
-    bar: IntArray
-    at_open: NDArray[np.bool_]
+    events: IntArray
     rate: FloatArray
-
-
-_NO_FUNDING = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_), np.empty((2, 0)))
 
 
 def simulate(inputs: SimInput) -> SimResult:
@@ -83,8 +82,7 @@ def simulate(inputs: SimInput) -> SimResult:
         detail,
         detail_start,
         funding.start,
-        funding.bar,
-        funding.at_open,
+        funding.events,
         funding.rate,
         terms,
         tiers,
@@ -194,7 +192,7 @@ def _marks(coins: tuple[CoinInput, ...]) -> FloatArray:
 
 def _funding(coins: tuple[CoinInput, ...], grid: _Grid, step_ms: int) -> _Funding:
     start = np.zeros(len(coins) + 1, dtype=np.int64)
-    bars, at_open, rates = [], [], []
+    events, rates = [np.empty((2, 0), dtype=np.int64)], [np.empty((2, 0))]
     for i, coin in enumerate(coins):
         start[i + 1] = start[i]
         if coin.funding_times is None or coin.funding_rates is None or not len(coin.bars):
@@ -204,13 +202,10 @@ def _funding(coins: tuple[CoinInput, ...], grid: _Grid, step_ms: int) -> _Fundin
         bar = np.searchsorted(coin.bars.time, times, side="right") - 1
         kept = (bar >= 0) & (times < coin.bars.time[-1] + step_ms)
         start[i + 1] += int(np.count_nonzero(kept))
-        at_open.append(coin.bars.time[bar[kept]] == times[kept])
-        bars.append(bar[kept] + grid.offsets[i])
+        events.append(np.vstack([bar[kept] + grid.offsets[i], coin.bars.time[bar[kept]] == times[kept]]))
         shorts = coin.funding_rates if coin.short_funding_rates is None else coin.short_funding_rates
         rates.append(np.vstack([np.asarray(part, dtype=np.float64)[kept] for part in (coin.funding_rates, shorts)]))
-    if not bars:
-        return _Funding(start, *_NO_FUNDING)
-    return _Funding(start, np.concatenate(bars), np.concatenate(at_open), np.hstack(rates))
+    return _Funding(start, np.hstack(events), np.hstack(rates))
 
 
 def _detail(coins: tuple[CoinInput, ...], grid: _Grid, step_ms: int) -> tuple[FloatArray, IntArray]:

@@ -209,9 +209,9 @@ def _exit_of(book, c, i, o, h, low, marks, trailing_percent, detail, detail_star
     return kind, price
 
 
-@numba.njit(nogil=True)
+@register_jitable
 def _grown(table, used, spare):  # type: ignore[no-untyped-def]
-    """`table` itself, or a copy of at least twice the rows where fewer than `spare` are left."""
+    """`table` itself, or a copy of twice the rows where fewer than `spare` are left."""
     if used + spare <= table.shape[0]:
         return table
     larger = np.empty((2 * table.shape[0] + spare, table.shape[1]))
@@ -219,8 +219,34 @@ def _grown(table, used, spare):  # type: ignore[no-untyped-def]
     return larger
 
 
-@numba.njit(nogil=True)
-def run(  # type: ignore[no-untyped-def]
+@register_jitable
+def _liquidate_at_open(book, purse, c, i, row, o, marks, costs, trades, n):  # type: ignore[no-untyped-def]
+    """Liquidates coin c where the open of bar i (its mark where known) has passed the price for it."""
+    sign, level = book[c, SIDE], book[c, LIQUIDATION]
+    mark = marks[0, i] if marks.shape[1] > 0 else NAN
+    if mark != mark:  # noqa: PLR0124 - NaN
+        mark = o[i]
+    if is_beyond(sign, mark, level):
+        return _leave(book, purse, c, row, worse_of(sign, o[i], level), EXIT_LIQUIDATION, costs, trades, n)
+    return n
+
+
+@register_jitable
+def _settle_bar(book, purse, c, i, at_open, o, funding, funding_rate, event, terms, tiers, tier_start):  # type: ignore[no-untyped-def]
+    """Settles what is due at the open of bar i (or inside it), past what concerned no position."""
+    p, end = event[c], event[c + book.shape[0]]
+    while p < end and (funding[0, p] < i or (funding[0, p] == i and not at_open and funding[1, p] == 1)):
+        p += 1
+    while p < end and funding[0, p] == i and (not at_open or funding[1, p] == 1):
+        rate = funding_rate[0, p] if book[c, SIDE] > 0.0 else funding_rate[1, p]
+        _settle(book, purse, c, o[i], rate, terms, tiers, tier_start)
+        p += 1
+    event[c] = p
+
+
+@register_jitable
+def _rows(  # type: ignore[no-untyped-def]
+    row,
     rows,
     index,
     offsets,
@@ -232,84 +258,65 @@ def run(  # type: ignore[no-untyped-def]
     marks,
     detail,
     detail_start,
-    funding_start,
-    funding_bar,
-    funding_at_open,
+    funding,
     funding_rate,
     terms,
     tiers,
     tier_start,
     day_rows,
     costs,
-    capital,
     direction,
     mode,
-    lean,
+    book,
+    purse,
+    pending,
+    bar,
+    prices,
+    event,
+    counts,
+    track,
+    equity_curve,
+    day_equity,
+    trades,
+    cash_log,
 ):
-    """The loop. Shapes: n coins, b bars of all coins one after another, f funding events, d days.
+    """Runs rows from `row` on until the end or until a table is full; returns the next row.
 
-    rows: number of rows of the grid; index int32 (n, rows): bar of the coin in that row or -1, shape
-    (n, 0) where every coin has every row; offsets int64 (n + 1): first bar of each coin; o, h, low,
-    close float64 (b,); signals int8 (b,); marks float64 (3, b or 0): open, high, low; detail float64
-    (3, m or 0) with detail_start int64 (b + 1); funding_start int64 (n + 1) into funding_bar int64
-    (f,), funding_at_open bool (f,), funding_rate (2, f): of longs, of shorts; terms (n, 3); tiers (3, t) with tier_start (n
-    + 1); day_rows int64 (d,): last row of each day, ascending; costs (5,): fee rate, slippage
-    rate, stop, target, trailing percent. direction 1 long, -1 short, 0 both.
-
-    Returns equity (rows or 0), day equity (d), trades (k, 13), cash log (m, 2): row and cash, and totals
-    (7): final value, cash, fees, funding, drawdown as a fraction, held rows, number of closed trades.
+    Nothing here assigns an array to a name: that would count references in every row.
     """
     n_coins = offsets.shape[0] - 1
     aligned = index.shape[1] == 0
+    keeps_curve = equity_curve.shape[0] > 0
     has_levels = costs[2] > 0.0 or costs[3] > 0.0 or costs[4] > 0.0
-    has_funding = funding_bar.shape[0] > 0
-    book = np.zeros((n_coins, BOOK_COLUMNS))
-    purse = np.zeros(3)
-    purse[CASH] = capital
-    pending = np.zeros(n_coins, dtype=np.int8)
-    bar = np.full(n_coins, -1, dtype=np.int64)
-    prices = np.empty(n_coins)
-    event = funding_start[:-1].copy()
-    equity_curve = np.empty(0 if lean else rows)
-    day_equity = np.empty(day_rows.shape[0])
-    trades = np.empty((64 + 3 * n_coins, TRADE_COLUMNS))
-    cash_log = np.empty((128, 2))
-    cash_log[0, 0], cash_log[0, 1] = 0.0, capital
-    n_trades, n_cash, held_rows, day = 0, 1, 0, 0
-    waiting, held = False, False
-    peak, floor, drawdown = -np.inf, -np.inf, 0.0
-    equity = capital
-    for row in range(rows):
-        for c in range(n_coins):
-            if aligned:
-                bar[c] = offsets[c] + row
-            else:
-                bar[c] = offsets[c] + index[c, row] if index[c, row] >= 0 else -1
+    has_funding = funding.shape[1] > 0
+    days = day_rows.shape[0]
+    n_trades, n_cash, held_rows, day = counts[0], counts[1], counts[2], counts[3]
+    waiting, held = counts[4] != 0, counts[5] != 0
+    peak, drawdown, equity = track[0], track[1], track[2]
+    floor = peak * (1.0 - drawdown)
+    logged = cash_log[n_cash - 1, 1]
+    next_day = day_rows[day] if day < days else -1
+    while row < rows:
+        if n_trades + 3 * n_coins > trades.shape[0] or n_cash >= cash_log.shape[0]:
+            break
         if waiting or held:
-            if n_trades + 3 * n_coins > trades.shape[0]:
-                trades = _grown(trades, n_trades, 3 * n_coins)
+            for c in range(n_coins):
+                i = row if aligned else index[c, row]
+                bar[c] = offsets[c] + i if i >= 0 else -1
             if held:
                 for c in range(n_coins):
                     i = bar[c]
-                    if i < 0 or book[c, SIDE] == 0.0:
-                        continue
-                    # 1. Funding due exactly at this open, on the positions carried in.
-                    if has_funding:
-                        p = event[c]
-                        while p < funding_start[c + 1] and funding_bar[p] < i:
-                            p += 1
-                        while p < funding_start[c + 1] and funding_bar[p] == i and funding_at_open[p]:
-                            _settle(book, purse, c, o[i], funding_rate[0 if book[c, SIDE] > 0.0 else 1, p], terms, tiers, tier_start)
-                            p += 1
-                        event[c] = p
-                    # 2. A carried position whose liquidation price this open has passed.
-                    if book[c, LIQUIDATION] > 0.0:
-                        mark = marks[0, i] if marks.shape[1] > 0 else NAN
-                        if mark != mark:  # noqa: PLR0124 - NaN
-                            mark = o[i]
-                        if is_beyond(book[c, SIDE], mark, book[c, LIQUIDATION]):
-                            at = worse_of(book[c, SIDE], o[i], book[c, LIQUIDATION])
-                            n_trades = _leave(book, purse, c, row, at, EXIT_LIQUIDATION, costs, trades, n_trades)
+                    if i >= 0 and book[c, SIDE] != 0.0:
+                        # 1. Funding due exactly at this open, on the positions carried in.
+                        if has_funding:
+                            _settle_bar(
+                                book, purse, c, i, True, o, funding, funding_rate, event, terms, tiers, tier_start
+                            )
+                        # 2. A carried position whose liquidation price this open has passed.
+                        if book[c, LIQUIDATION] > 0.0:
+                            n_trades = _liquidate_at_open(
+                                book, purse, c, i, row, o, marks, costs, trades, n_trades
+                            )
             # 3. Orders decided at the last close: all closes, then opens in the order of the pool.
             if waiting:
                 for c in range(n_coins):
@@ -330,15 +337,9 @@ def run(  # type: ignore[no-untyped-def]
                     continue
                 # 4. Funding due inside this bar, on the positions now open.
                 if has_funding:
-                    p = event[c]
-                    while p < funding_start[c + 1] and (
-                        funding_bar[p] < i or (funding_bar[p] == i and funding_at_open[p])
-                    ):
-                        p += 1
-                    while p < funding_start[c + 1] and funding_bar[p] == i:
-                        _settle(book, purse, c, o[i], funding_rate[0 if book[c, SIDE] > 0.0 else 1, p], terms, tiers, tier_start)
-                        p += 1
-                    event[c] = p
+                    _settle_bar(
+                        book, purse, c, i, False, o, funding, funding_rate, event, terms, tiers, tier_start
+                    )
                 # 5. Liquidation, stop, trailing stop, target; the bar of entry included.
                 if not has_levels and book[c, LIQUIDATION] <= 0.0:
                     continue
@@ -356,28 +357,27 @@ def run(  # type: ignore[no-untyped-def]
         equity = purse[CASH]
         held = False
         for c in range(n_coins):
-            i = bar[c]
-            if book[c, SIDE] != 0.0:
+            i = row if aligned else index[c, row]
+            i = offsets[c] + i if i >= 0 else -1
+            side = book[c, SIDE]
+            if side != 0.0:
                 held = True
                 if i >= 0:
                     book[c, LAST] = close[i]
-                equity += book[c, MARGIN] + unrealized_pnl(
-                    book[c, SIDE], book[c, QUANTITY], book[c, ENTRY], book[c, LAST]
-                )
-            if i >= 0 and signals[i] != 0:
-                order = _wanted(signals[i], book[c, SIDE], direction)
-                # The last bar has no later price, and its own close must not be an exception.
-                if order != 0 and i + 1 < offsets[c + 1]:
+                equity += book[c, MARGIN] + unrealized_pnl(side, book[c, QUANTITY], book[c, ENTRY], book[c, LAST])
+            # The last bar has no later price, and its own close must not be an exception.
+            if i >= 0 and signals[i] != 0 and i + 1 < offsets[c + 1]:
+                order = _wanted(signals[i], side, direction)
+                if order != 0:
                     pending[c] = order
                     waiting = True
-        if purse[CASH] != cash_log[n_cash - 1, 1]:
-            if cash_log[n_cash - 1, 0] != row:
-                cash_log = _grown(cash_log, n_cash, 1)
-                n_cash += 1
-            cash_log[n_cash - 1, 0], cash_log[n_cash - 1, 1] = row, purse[CASH]
+        if purse[CASH] != logged:
+            logged = purse[CASH]
+            cash_log[n_cash, 0], cash_log[n_cash, 1] = row, logged
+            n_cash += 1
         if held:
             held_rows += 1
-        if not lean:
+        if keeps_curve:
             equity_curve[row] = equity
         if equity > peak:
             peak = equity
@@ -385,32 +385,108 @@ def run(  # type: ignore[no-untyped-def]
         elif equity < floor:
             drawdown = (peak - equity) / peak
             floor = equity
-        if day < day_rows.shape[0] and row == day_rows[day]:
+        if row == next_day:
             day_equity[day] = equity
             day += 1
+            next_day = day_rows[day] if day < days else -1
         if waiting and mode == AT_CLOSE:
-            trades = _grown(trades, n_trades, 3 * n_coins)
             for c in range(n_coins):
-                prices[c] = NAN if bar[c] < 0 else close[bar[c]]
+                i = row if aligned else index[c, row]
+                prices[c] = close[offsets[c] + i] if i >= 0 else NAN
             n_trades = _fill_orders(
                 book, purse, pending, row, prices, terms, costs, tiers, tier_start, trades, n_trades
             )
             waiting = False
-            held = False
             for c in range(n_coins):
                 held = held or book[c, SIDE] != 0.0
-    closed = n_trades
-    trades = _grown(trades, n_trades, n_coins)
+        row += 1
+    counts[0], counts[1], counts[2], counts[3] = n_trades, n_cash, held_rows, day
+    counts[4], counts[5] = waiting, held
+    track[0], track[1], track[2] = peak, drawdown, equity
+    return row
+
+
+def run(  # type: ignore[no-untyped-def]
+    rows,
+    index,
+    offsets,
+    o,
+    h,
+    low,
+    close,
+    signals,
+    marks,
+    detail,
+    detail_start,
+    funding_start,
+    funding,
+    funding_rate,
+    terms,
+    tiers,
+    tier_start,
+    day_rows,
+    costs,
+    capital,
+    direction,
+    mode,
+    lean,
+):
+    """The loop. Shapes: n coins, b bars of all coins one after another, f funding events, d days.
+
+    rows: number of rows of the grid; index int32 (n, rows): bar of the coin in that row or -1, shape
+    (n, 0) where every coin has every row; offsets int64 (n + 1): first bar of each coin; o, h, low,
+    close float64 (b,); signals int8 (b,); marks float64 (3, b or 0): open, high, low; detail float64
+    (3, m or 0) with detail_start int64 (b + 1); funding int64 (2, f): bar, and 1 where it is due at its
+    open, with funding_start int64 (n + 1) and funding_rate (2, f) of longs, of shorts; terms (n, 3); tiers (3, t) with
+    tier_start (n + 1); day_rows int64 (d,): last row of each day, ascending; costs (5,): fee rate,
+    slippage rate, stop, target, trailing percent. direction 1 long, -1 short, 0 both.
+
+    Returns equity (rows or 0), day equity (d), trades (k, 13), cash log (m, 2): row and cash, and totals
+    (7): final value, cash, fees, funding, drawdown as a fraction, held rows, number of closed trades.
+    """
+    n_coins = offsets.shape[0] - 1
+    book = np.zeros((n_coins, BOOK_COLUMNS))
+    purse = np.zeros(3)
+    purse[CASH] = capital
+    pending = np.zeros(n_coins, dtype=np.int8)
+    bar = np.full(n_coins, -1, dtype=np.int64)
+    prices = np.full(n_coins, NAN)
+    # Next funding event of each coin, then the end of its events.
+    event = np.concatenate((funding_start[:-1], funding_start[1:]))
+    # Trades, entries of the cash log, rows held, days, whether something waits, whether something is held.
+    counts = np.zeros(6, dtype=np.int64)
+    counts[1] = 1
+    track = np.array([capital, 0.0, capital])
+    equity_curve = np.empty(0 if lean else rows)
+    day_equity = np.empty(day_rows.shape[0])
+    trades = np.empty((64 + 3 * n_coins, TRADE_COLUMNS))
+    cash_log = np.empty((128, 2))
+    cash_log[0, 0], cash_log[0, 1] = 0.0, capital
+    row = 0
+    while row < rows:
+        trades = _grown(trades, counts[0], 3 * n_coins)
+        cash_log = _grown(cash_log, counts[1], 1)
+        row = _rows(
+            row, rows, index, offsets, o, h, low, close, signals, marks, detail, detail_start, funding,
+            funding_rate, terms, tiers, tier_start, day_rows, costs, direction, mode, book, purse, pending,
+            bar, prices, event, counts, track, equity_curve, day_equity, trades, cash_log,
+        )  # fmt: skip
+    closed = counts[0]
+    n = closed
+    trades = _grown(trades, n, n_coins)
     for c in range(n_coins):
         if book[c, SIDE] != 0.0:
             last_row = rows - 1
-            while not aligned and index[c, last_row] < 0:
+            while index.shape[1] > 0 and index[c, last_row] < 0:
                 last_row -= 1
             profit = unrealized_pnl(book[c, SIDE], book[c, QUANTITY], book[c, ENTRY], book[c, LAST])
-            _write_trade(book, c, last_row, book[c, LAST], 0.0, profit, EXIT_OPEN, trades, n_trades)
-            n_trades += 1
-    totals = np.array([equity, purse[CASH], purse[FEES], purse[PAID_FUNDING], drawdown, held_rows, closed])
-    return equity_curve, day_equity, trades[:n_trades], cash_log[:n_cash], totals
+            _write_trade(book, c, last_row, book[c, LAST], 0.0, profit, EXIT_OPEN, trades, n)
+            n += 1
+    totals = np.array([track[2], purse[CASH], purse[FEES], purse[PAID_FUNDING], track[1], counts[2], closed])
+    return equity_curve, day_equity, trades[:n], cash_log[: counts[1]], totals
+
+
+_loop = numba.njit(nogil=True)(run)
 
 
 def _cached(sources: str) -> Callable[..., Any]:
@@ -423,11 +499,11 @@ def _cached(sources: str) -> Callable[..., Any]:
     @numba.njit(nogil=True, cache=True)
     def cached_run(*arguments):  # type: ignore[no-untyped-def]
         if sources == "":
-            return run(*arguments)
-        return run(*arguments)
+            return _loop(*arguments)
+        return _loop(*arguments)
 
     return cached_run  # type: ignore[no-any-return]
 
 
-_SOURCES = hashlib.sha256((inspect.getsource(accounting) + inspect.getsource(_cached)).encode()).hexdigest()
+_SOURCES = hashlib.sha256(inspect.getsource(accounting).encode()).hexdigest()
 cached_run = _cached(_SOURCES)
