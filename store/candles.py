@@ -53,6 +53,13 @@ class SeriesInfo:
     last_ms: int
     gaps: int
 
+    def to_dict(self) -> dict[str, str | int]:
+        """The columns of `flask candles list --json`; times are ms UTC of bar opens."""
+        key = self.key
+        series: dict[str, str | int] = {"venue": key.venue, "market": key.market, "symbol": key.symbol}
+        series |= {"interval": key.interval, "rows": self.rows}
+        return series | {"first": self.first_ms, "last": self.last_ms, "gaps": self.gaps}
+
 
 @dataclass(frozen=True, slots=True)
 class _Mapped:

@@ -39,6 +39,11 @@ class FundingInfo:
     first_ms: int
     last_ms: int
 
+    def to_dict(self) -> dict[str, str | int]:
+        """The columns of `flask funding list --json`; times are ms UTC."""
+        names: dict[str, str | int] = {"venue": self.venue, "symbol": self.symbol}
+        return names | {"rows": self.rows, "first": self.first_ms, "last": self.last_ms}
+
 
 @dataclass(frozen=True, slots=True)
 class FundingRows:

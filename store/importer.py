@@ -9,18 +9,20 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path, PurePath
 
 import structlog
 
-from domain.errors import BadData, CurlewError, InvalidValue, Misconfigured
+from domain.errors import BadData, CurlewError, Misconfigured
 from domain.market import Bars, SeriesKey
-from store.bar_checks import Refusal, Refusals, check_bars
-from store.candles import CandleStore, SeriesInfo, count_gaps
+from store.bar_checks import Refusals, check_bars
+from store.candles import CandleStore, count_gaps
 from store.dump_parser import ParsedRows, is_funding_file, parse_csv, read_parquet_bars
 from store.funding import FundingStore, read_funding
-from store.series_edit import Difference, MergeResult, SeriesEdit
+from store.import_report import FileReport, ImportReport, Progress, account_for
+from store.series_edit import MergeResult, SeriesEdit
 from store.series_names import NameParts, check_overrides, parts_of_path
 
 SUFFIXES = (".csv", ".zip", ".parquet")
@@ -31,54 +33,6 @@ MAX_MEMBERS = 10_000
 FLUSH_ROWS = 2_000_000
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class FileReport:
-    """What became of one file, or of one member of a zip.
-
-    rows = stored + unchanged + different + replaced + refused. `refusals` and `differences` name the
-    first of each. `gaps`: places where bars are missing inside this file. `error`: why nothing was read.
-    """
-
-    path: str
-    kind: str = "candles"
-    series: str = ""
-    rows: int = 0
-    stored: int = 0
-    unchanged: int = 0
-    different: int = 0
-    replaced: int = 0
-    refused: int = 0
-    gaps: int = 0
-    refusals: tuple[Refusal, ...] = ()
-    differences: tuple[Difference, ...] = ()
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """All files in the order in which they were read, and the candle series they went to as they are now."""
-
-    files: tuple[FileReport, ...]
-    series: tuple[SeriesInfo, ...] = field(default=())
-
-    @property
-    def errors(self) -> tuple[FileReport, ...]:
-        return tuple(file for file in self.files if file.error)
-
-    def total(self, count: str) -> int:
-        """Sum of one of the counts over all files."""
-        return sum(int(getattr(file, count)) for file in self.files)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """`done` and `total` are bytes of the files as they lie on disk; `path` is the one just begun."""
-
-    path: str
-    done: int
-    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,29 +59,53 @@ def import_paths(
     overwritten. `funding`: files of funding rates go there, without it they are errors. With `now_ms`
     bars that have not closed by then are refused. InvalidValue for overrides that make no sense.
     """
-    given = check_overrides(overrides or NameParts())
-    files = list(find_files(paths))
-    total = sum(_size(file) for file in files)
-    done = 0
-    with _Import(store, funding, given, replace, now_ms) as run:
-        for file in files:
-            if progress:
-                progress(Progress(str(file), done, total))
+    with _Import(store, funding, check_overrides(overrides or NameParts()), replace, now_ms) as run:
+        for file in _each(paths, progress):
             run.read(file)
-            done += _size(file)
-    if progress:
-        progress(Progress("", total, total))
     infos = (store.info(key) for key in sorted(run.keys))
     return ImportReport(tuple(run.reports), tuple(info for info in infos if info is not None))
 
 
-def find_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Named files as they are, and below named folders everything that may hold candles, in order of names."""
+def import_funding(
+    paths: Sequence[Path],
+    funding: FundingStore,
+    overrides: NameParts | None = None,
+    replace: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> ImportReport:
+    """Imports Parquet files of funding rates, and those below folders; errors as in `import_paths`."""
+    given = check_overrides(overrides or NameParts())
+    reports = []
+    for file in _each(paths, progress, (".parquet",)):
+        try:
+            reports.append(_take_funding(file, funding, given, replace))
+        except (CurlewError, OSError) as error:
+            reports.append(_failed(str(file), error))
+    return ImportReport(tuple(reports))
+
+
+def _each(
+    paths: Sequence[Path], progress: Callable[[Progress], None] | None, suffixes: Sequence[str] = SUFFIXES
+) -> Iterator[Path]:
+    files = list(find_files(paths, suffixes))
+    total = sum(_size(file) for file in files)
+    done = 0
+    for file in files:
+        if progress:
+            progress(Progress(str(file), done, total))
+        yield file
+        done += _size(file)
+    if progress:
+        progress(Progress("", total, total))
+
+
+def find_files(paths: Iterable[Path], suffixes: Sequence[str] = SUFFIXES) -> Iterator[Path]:
+    """Named files as they are, and below named folders all with these endings, in order of names."""
     for path in paths:
         if not path.is_dir():
             yield path
             continue
-        below = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        below = (file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
         yield from sorted(file for file in below if not file.name.startswith("."))
 
 
@@ -166,14 +144,14 @@ class _Import:
     def read(self, path: Path) -> None:
         try:
             if self._funding is not None and is_funding_file(path):
-                self.reports.append(self._read_funding(path, self._funding))
+                self.reports.append(_take_funding(path, self._funding, self._given, self._replace))
                 return
             for part in _read_parts(path):
                 self._take(part)
         except Misconfigured:
             raise
         except (CurlewError, OSError) as error:
-            self._fail(str(path), error)
+            self.reports.append(_failed(str(path), error))
 
     def _take(self, part: _Part) -> None:
         try:
@@ -185,11 +163,11 @@ class _Import:
         except Misconfigured:
             raise
         except (CurlewError, OSError) as error:
-            self._fail(part.name, error, part.rows.rows)
+            self.reports.append(_failed(part.name, error))
             return
         gaps = count_gaps(checked.bars.time, key.step_ms)
-        report = _report(part.name, str(key), part.rows.rows, merged, refusals)
-        self.reports.append(replace(report, unchanged=merged.unchanged + checked.repeated, gaps=gaps))
+        report = account_for(part.name, str(key), part.rows.rows, merged, refusals)
+        self.reports.append(replaced(report, unchanged=merged.unchanged + checked.repeated, gaps=gaps))
 
     def _merge(self, key: SeriesKey, bars: Bars) -> MergeResult:
         if key != self._open_key or self._edit is None or self._waiting >= FLUSH_ROWS:
@@ -210,31 +188,18 @@ class _Import:
             # The files of this series are accounted for already: the account would be wrong.
             raise Misconfigured(f"{key} could not be written: {error.strerror or error}") from error
 
-    def _read_funding(self, path: Path, funding: FundingStore) -> FileReport:
-        found = read_funding(path, self._given.venue, self._given.symbol)
-        merged = funding.merge(found.venue, found.symbol, found.times, found.rates, replace=self._replace)
-        report = _report(str(path), f"{found.venue}/{found.symbol}", found.rows, merged, found.refusals)
-        return replace(report, kind="funding", unchanged=merged.unchanged + found.repeated)
 
-    def _fail(self, name: str, error: Exception, rows: int = 0) -> None:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        _log.warning("import_failed", file=name, reason=reason)
-        self.reports.append(FileReport(name, rows=rows, error=reason))
+def _take_funding(path: Path, funding: FundingStore, given: NameParts, replace: bool) -> FileReport:
+    found = read_funding(path, given.venue, given.symbol)
+    merged = funding.merge(found.venue, found.symbol, found.times, found.rates, replace=replace)
+    report = account_for(str(path), f"{found.venue}/{found.symbol}", found.rows, merged, found.refusals)
+    return replaced(report, kind="funding", unchanged=merged.unchanged + found.repeated)
 
 
-def _report(name: str, series: str, rows: int, merged: MergeResult, refusals: Refusals) -> FileReport:
-    return FileReport(
-        path=name,
-        series=series,
-        rows=rows,
-        stored=merged.stored,
-        unchanged=merged.unchanged,
-        different=merged.different,
-        replaced=merged.replaced,
-        refused=refusals.count,
-        refusals=refusals.first(),
-        differences=merged.differences,
-    )
+def _failed(name: str, error: Exception) -> FileReport:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    _log.warning("import_failed", file=name, reason=reason)
+    return FileReport(name, error=reason)
 
 
 # -- reading ------------------------------------------------------------------------------
@@ -287,10 +252,3 @@ def _with_form(name: str, rows: ParsedRows, parts: NameParts) -> _Part:
     """What the path does not tell, the form of a Binance dump does."""
     venue = "binance" if rows.is_dump else None
     return _Part(name, rows, parts.or_else(NameParts(venue=venue, market=rows.market)))
-
-
-def check_arguments(paths: Sequence[Path]) -> None:
-    """InvalidValue for a path that does not exist."""
-    for path in paths:
-        if not path.exists():
-            raise InvalidValue(f"there is no file or folder {path}", field="paths")

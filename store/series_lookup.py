@@ -44,14 +44,13 @@ class SeriesLookup:
         self._funding = funding
 
     def coin_names(self, coins: Sequence[str]) -> tuple[str, ...]:
-        """The coins as asked, in capitals where they are in the catalogue; InvalidValue for one named twice."""
-        names = []
+        """The coins as asked, spelt as in the catalogue where they are in it; InvalidValue for one named twice."""
+        spelling = {coin.symbol.casefold(): coin.symbol for coin in self._catalogue.list_coins(is_active=None)}
+        names: list[str] = []
         for index, asked in enumerate(coins):
-            name = asked.strip()
+            name = spelling.get(asked.strip().casefold(), asked.strip())
             if not name:
                 raise InvalidValue("a coin's name is empty", field=f"coins.{index}")
-            known = name.upper()
-            name = known if self._catalogue.find(known) is not None else name
             if name in names:
                 raise InvalidValue(f"{name} is named twice", field=f"coins.{index}")
             names.append(name)
@@ -83,11 +82,12 @@ class SeriesLookup:
 
     def tradable(self) -> list[CoinSeries]:
         """Every stored series of traded prices, with its coin's symbol and name, ordered by coin."""
+        names = {coin.symbol: coin.name for coin in self._catalogue.list_coins(is_active=None)}
         found = []
         for info in self._candles.list():
             if info.key.market in TRADED:
-                coin, name = self._coin_of(info.key)
-                found.append(CoinSeries(coin, name, info))
+                coin = self._coin_of(info.key)
+                found.append(CoinSeries(coin, names.get(coin, coin), info))
         return sorted(found, key=lambda series: (series.coin, series.info.key))
 
     def funding_symbol(self, coin: str, key: SeriesKey) -> str | None:
@@ -96,20 +96,22 @@ class SeriesLookup:
         candidates = (key.symbol, *self._symbols(coin, key.venue, "perp"))
         return next((symbol for symbol in candidates if symbol in stored), None)
 
-    def instrument(self, key: SeriesKey) -> Instrument | None:
-        """What the catalogue knows of the instrument: leverage, tiers, tick, lot."""
-        return self._catalogue.instrument(key.venue, key.market, key.symbol)
+    def instrument(self, coin: str, key: SeriesKey) -> Instrument | None:
+        """What the catalogue knows of the coin's instrument there: leverage, tiers, tick, lot."""
+        return self._catalogue.instrument(coin, key.venue, key.market)
 
     def _symbols(self, coin: str, venue: str, market: str) -> Iterable[str]:
         listed = self._catalogue.symbol_for(coin, venue, market)
         if listed:
             yield listed
-        yield from (form.format(coin) for form in SYMBOL_FORMS)
+        known = next((each for each in self._catalogue.list_coins(is_active=None) if each.symbol == coin), None)
+        # The candles of a renamed coin may be stored under its old name.
+        for name in (coin, *(alias.symbol for alias in (known.aliases if known else ()))):
+            yield from (form.format(name) for form in SYMBOL_FORMS)
 
-    def _coin_of(self, key: SeriesKey) -> tuple[str, str]:
+    def _coin_of(self, key: SeriesKey) -> str:
         listed = self._catalogue.coin_for(key.venue, key.market, key.symbol)
-        if listed is not None:
-            return listed.symbol, listed.name
+        if listed is not None and self.find(listed, key.venue, key.market, key.interval) == key:
+            return listed
         quoted = _DOLLAR.match(key.symbol)
-        coin = quoted["coin"] if quoted else key.symbol
-        return coin, coin
+        return quoted["coin"] if quoted else key.symbol
