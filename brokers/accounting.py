@@ -107,9 +107,7 @@ def position_leverage(quantity: float, entry: float, margin: float, funding: flo
 # -- opening --------------------------------------------------------------------------
 
 
-def open_size(
-    equity: float, cash: float, size_percent: float, leverage: float, fee_rate: float
-) -> tuple[float, float]:
+def open_size(equity: float, cash: float, size_percent: float, leverage: float, fee_rate: float) -> tuple[float, float]:
     """(margin, fee) of an opening fill; (0, 0) where its notional is below MIN_NOTIONAL.
 
     margin = size_percent / 100 x equity, notional = margin x leverage, fee = notional x fee_rate.
@@ -257,7 +255,7 @@ def inside_exit(
     """
     worst = low if sign > 0.0 else high
     mark = mark_low if sign > 0.0 else mark_high
-    if mark != mark:  # noqa: PLR0124 - NaN: no mark price for this bar
+    if mark != mark:
         mark = worst
     stopped = is_beyond(sign, worst, stop)
     liquidated = is_beyond(sign, mark, liquidation)

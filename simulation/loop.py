@@ -109,9 +109,7 @@ def _enter(book, purse, c, row, sign, price, equity, terms, costs, tiers, tier_s
     filled = fill_price(price, sign > 0.0, costs[1])
     notional = margin * leverage
     quantity = notional / filled
-    mmr = tier_maintenance_rate(
-        notional, tiers[0], tiers[1], tiers[2], tier_start[c], tier_start[c + 1], terms[c, MMR]
-    )
+    mmr = tier_maintenance_rate(notional, tiers[0], tiers[1], tiers[2], tier_start[c], tier_start[c + 1], terms[c, MMR])
     purse[CASH] = purse[CASH] - margin - fee
     purse[FEES] += fee
     book[c, SIDE] = sign
@@ -149,7 +147,7 @@ def _equity_at(book, purse, prices):  # type: ignore[no-untyped-def]
     equity = purse[CASH]
     for c in range(book.shape[0]):
         if book[c, SIDE] != 0.0:
-            price = prices[c] if prices[c] == prices[c] else book[c, LAST]  # noqa: PLR0124 - NaN
+            price = prices[c] if prices[c] == prices[c] else book[c, LAST]
             equity += book[c, MARGIN] + unrealized_pnl(book[c, SIDE], book[c, QUANTITY], book[c, ENTRY], price)
     return equity
 
@@ -158,12 +156,12 @@ def _equity_at(book, purse, prices):  # type: ignore[no-untyped-def]
 def _fill_orders(book, purse, pending, row, prices, terms, costs, tiers, tier_start, trades, n):  # type: ignore[no-untyped-def]
     """Fills what waits at `prices` (NaN: the coin has none now): all closes, then opens in pool order."""
     for c in range(book.shape[0]):
-        if pending[c] & CLOSE_IT and prices[c] == prices[c]:  # noqa: PLR0124 - NaN
+        if pending[c] & CLOSE_IT and prices[c] == prices[c]:
             pending[c] &= ~CLOSE_IT
             if book[c, SIDE] != 0.0:
                 n = _leave(book, purse, c, row, prices[c], EXIT_SIGNAL, costs, trades, n)
     for c in range(book.shape[0]):
-        if pending[c] != 0 and prices[c] == prices[c]:  # noqa: PLR0124 - NaN
+        if pending[c] != 0 and prices[c] == prices[c]:
             sign = 1.0 if pending[c] & OPEN_LONG else -1.0
             pending[c] = 0
             equity = _equity_at(book, purse, prices)
@@ -224,7 +222,7 @@ def _liquidate_at_open(book, purse, c, i, row, o, marks, costs, trades, n):  # t
     """Liquidates coin c where the open of bar i (its mark where known) has passed the price for it."""
     sign, level = book[c, SIDE], book[c, LIQUIDATION]
     mark = marks[0, i] if marks.shape[1] > 0 else NAN
-    if mark != mark:  # noqa: PLR0124 - NaN
+    if mark != mark:
         mark = o[i]
     if is_beyond(sign, mark, level):
         return _leave(book, purse, c, row, worse_of(sign, o[i], level), EXIT_LIQUIDATION, costs, trades, n)
@@ -314,9 +312,7 @@ def _rows(  # type: ignore[no-untyped-def]
                             )
                         # 2. A carried position whose liquidation price this open has passed.
                         if book[c, LIQUIDATION] > 0.0:
-                            n_trades = _liquidate_at_open(
-                                book, purse, c, i, row, o, marks, costs, trades, n_trades
-                            )
+                            n_trades = _liquidate_at_open(book, purse, c, i, row, o, marks, costs, trades, n_trades)
             # 3. Orders decided at the last close: all closes, then opens in the order of the pool.
             if waiting:
                 for c in range(n_coins):
@@ -337,9 +333,7 @@ def _rows(  # type: ignore[no-untyped-def]
                     continue
                 # 4. Funding due inside this bar, on the positions now open.
                 if has_funding:
-                    _settle_bar(
-                        book, purse, c, i, False, o, funding, funding_rate, event, terms, tiers, tier_start
-                    )
+                    _settle_bar(book, purse, c, i, False, o, funding, funding_rate, event, terms, tiers, tier_start)
                 # 5. Liquidation, stop, trailing stop, target; the bar of entry included.
                 if not has_levels and book[c, LIQUIDATION] <= 0.0:
                     continue
