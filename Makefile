@@ -12,9 +12,9 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-he
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
 
-run: ## set up, migrate the database, serve on http://127.0.0.1:5000 (HOST, PORT)
+run: ## set up, serve on http://127.0.0.1:5000 (HOST, PORT)
 	@scripts/setup run
-	@.venv/bin/flask migrate-safely && exec .venv/bin/gunicorn
+	@exec .venv/bin/gunicorn
 
 test: ## set up and run every test (ARGS="tests/unit -k name" narrows it)
 	@scripts/setup dev

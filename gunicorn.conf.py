@@ -8,9 +8,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from config import Settings
+from pydantic import ValidationError
 
-_settings = Settings()
+from config import Settings
+from domain.errors import Misconfigured
+from web.security import check_bind
+
+
+def _read_settings() -> Settings:
+    """What is wrong is said in one line, before there is a worker to fail."""
+    try:
+        settings = Settings()
+        check_bind(settings)
+    except ValidationError as error:
+        wrong = (f"{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        raise SystemExit("curlew: " + "; ".join(wrong)) from error
+    except Misconfigured as error:
+        raise SystemExit(f"curlew: {error}") from error
+    return settings
+
+
+_settings = _read_settings()
 
 wsgi_app = "app:create_app()"
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"

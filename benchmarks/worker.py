@@ -19,14 +19,16 @@ import numpy as np
 # large because ten thousand fees shrink it a billionfold, and nobody may stop at a minimum order.
 CAPITAL = 1e12
 FEE_RATE = 0.001
+START_NS = 1_577_836_800_000_000_000
 STEP_NS = 60_000_000_000
 
 
 @dataclass(frozen=True)
 class Candles:
-    """Columns of n bars; `time_ns` are bar opens."""
+    """Columns of n bars; times are of bar opens, in the unit that an engine wants."""
 
     time_ns: np.ndarray
+    time_ms: np.ndarray
     open: np.ndarray
     high: np.ndarray
     low: np.ndarray
@@ -49,8 +51,8 @@ Task = Callable[[Candles], Outcome]
 def load(path: str) -> Candles:
     table = np.load(path)
     columns = [np.ascontiguousarray(row) for row in table]
-    start_ns = 1_577_836_800_000_000_000
-    return Candles(start_ns + np.arange(table.shape[1], dtype=np.int64) * STEP_NS, *columns)
+    time_ns = START_NS + np.arange(table.shape[1], dtype=np.int64) * STEP_NS
+    return Candles(time_ns, time_ns // 1_000_000, *columns)
 
 
 def crosses(fast: np.ndarray, slow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

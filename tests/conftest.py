@@ -254,12 +254,6 @@ def _launch(data_dir: Path, log_path: Path, wait: bool, extra: dict[str, str]) -
     environment = server_environment(data_dir, port, **extra)
     port = int(environment["PORT"])
     with log_path.open("ab") as log:
-        migrated = subprocess.run(
-            [sys.executable, "-m", "flask", "migrate-safely"],
-            cwd=ROOT, env=environment, stdout=log, stderr=log, timeout=SERVER_START_S, check=False,
-        )  # fmt: skip
-        if migrated.returncode:
-            raise RuntimeError(f"flask migrate-safely failed:\n{log_path.read_text(errors='replace')}")
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"],
             cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
