@@ -244,7 +244,7 @@ class Backtester:
         from simulation.result import CoinInput
 
         settings = plan.settings
-        instrument = self._lookup.instrument(data.plan.key)
+        instrument = self._lookup.instrument(data.plan.coin, data.plan.key)
         override = settings["maintenance_margin_rate"]
         tiers = instrument.tiers if instrument and override is None else ()
         known_leverage = instrument.max_leverage if instrument else None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from store.catalogue import Catalogue
     from store.funding import FundingStore
     from store.secrets import Secrets
+    from store.series_lookup import SeriesLookup
     from store.strategies import StrategyStore
     from store.workspace import Workspace
 
@@ -35,6 +36,7 @@ class Services:
     candles: CandleStore
     funding: FundingStore
     catalogue: Catalogue
+    lookup: SeriesLookup
     secrets: Secrets
     market: MarketData
     strategies: StrategyStore
