@@ -56,13 +56,14 @@ ENGINES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of one engine; `ratio` is its time over Curlew's."""
+    """One figure of one engine; the ratios are its times over Curlew's: medians, and best runs."""
 
     task: str
     engine: str
     median_s: float
     best_s: float
-    ratio: float | None
+    ratio: float
+    best_ratio: float
     final_value: float | None = None
     trades: int | None = None
     max_drawdown_percent: float | None = None
@@ -117,6 +118,12 @@ class Engine:
             self.process.wait()
 
 
+def row_of(
+    task: str, engine: str, median_s: float, best_s: float, our_median_s: float, our_best_s: float, **outcome: Any
+) -> Row:
+    return Row(task, engine, median_s, best_s, median_s / our_median_s, best_s / our_best_s, **outcome)
+
+
 def measure_task(task: Task, engines: list[Engine], candles: Path, rounds: int) -> list[Row]:
     for engine in engines:
         for _ in range(WARM_UPS):
@@ -129,12 +136,13 @@ def measure_task(task: Task, engines: list[Engine], candles: Path, rounds: int) 
             answer = engine.measure(task, candles)
             taken[engine.name].append(answer.pop("seconds"))
             last[engine.name] = answer
-    ours = statistics.median(taken["curlew"])
-    rows = []
-    for name, seconds in taken.items():
-        median = statistics.median(seconds)
-        rows.append(Row(task.name, name, median, min(seconds), median / ours, **last[name]))
-    return rows
+    ours = taken["curlew"]
+    return [
+        row_of(
+            task.name, name, statistics.median(seconds), min(seconds), statistics.median(ours), min(ours), **last[name]
+        )
+        for name, seconds in taken.items()
+    ]
 
 
 def measure_reading(rounds: int) -> list[Row]:
@@ -146,8 +154,11 @@ def measure_reading(rounds: int) -> list[Row]:
     if done.returncode:
         raise SystemExit(f"benchmarks/read_candles.py failed:\n{done.stderr}")
     figures = json.loads(done.stdout)
-    ours = figures["curlew"]["median_s"]
-    return [Row("T6", name, row["median_s"], row["best_s"], row["median_s"] / ours) for name, row in figures.items()]
+    ours = figures["curlew"]
+    return [
+        row_of("T6", name, row["median_s"], row["best_s"], ours["median_s"], ours["best_s"])
+        for name, row in figures.items()
+    ]
 
 
 def processor() -> str:
@@ -169,12 +180,13 @@ def show(rows: list[Row], titles: dict[str, str]) -> None:
             continue
         print(f"\n{name}  {title}")
         print(
-            f"    {'':14}{'median':>12}{'best':>13}   {'to curlew':>9}"
+            f"    {'':14}{'median':>12}{'best':>13}   {'to curlew: median, best':>23}"
             f"   {'final value':>14}  {'trades':>7}  {'drawdown':>9}"
         )
         truth = mine[0]
         for row in mine:
-            line = f"    {row.engine:14}{amount(row.median_s):>12} {amount(row.best_s):>12}   {row.ratio or 0:8.2f}x"
+            line = f"    {row.engine:14}{amount(row.median_s):>12} {amount(row.best_s):>12}"
+            line += f"   {row.ratio:10.2f}x {row.best_ratio:10.2f}x"
             if row.final_value is not None and truth.final_value:
                 line += f"   {row.final_value:14.6g}  {row.trades:7d}  {row.max_drawdown_percent:8.4f}%"
                 if row is not truth:
