@@ -180,7 +180,11 @@ class MarketData:
 
     def freshness(self, quote: Quote) -> Freshness:
         """Age of a quote by its venue's time; stale beyond CACHE_PRICE_TTL."""
-        age = max(0, self._clock.now_ms() - quote.venue_time_ms)
+        return self.freshness_at(quote.venue_time_ms)
+
+    def freshness_at(self, time_ms: int) -> Freshness:
+        """The same for anything else that a venue said at `time_ms`."""
+        age = max(0, self._clock.now_ms() - time_ms)
         return Freshness(age, age > self._price_ttl_ms)
 
     # -- candles -------------------------------------------------------------------------
