@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable
@@ -29,10 +30,8 @@ def load_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
             file.write(make())
             file.flush()
             os.fsync(file.fileno())
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(draft, path)  # whole or not at all, and never over another process's key
-        except FileExistsError:
-            pass
     finally:
         draft.unlink()
     return path.read_bytes().strip()
