@@ -105,8 +105,9 @@ class CandleStore:
         """None where nothing is stored."""
         # The tail is read before the file throughout: compact() writes the file before it clears
         # the tail, so that a reader in between sees a bar twice, never not at all.
+        path = self._path(key)
         tail = self._tail.load(key)
-        mapped = self._map(key)
+        mapped = self._map(key, path)
         if mapped is not None and not len(tail):
             times, gaps = mapped.bars.time, self._gaps_of(key, mapped)
         else:
@@ -118,8 +119,9 @@ class CandleStore:
 
     def load(self, key: SeriesKey, start_ms: int | None = None, end_ms: int | None = None) -> Bars:
         """Bars whose open lies in [start_ms, end_ms), oldest first; empty where nothing is stored."""
+        path = self._path(key)
         tail = self._tail.load(key, start_ms, end_ms)
-        mapped = self._map(key)
+        mapped = self._map(key, path)
         if mapped is None:
             return tail
         return join(mapped.bars.between(start_ms, end_ms), tail)
@@ -183,7 +185,7 @@ class CandleStore:
 
     def _edit_locked(self, key: SeriesKey, path: Path, replace: bool) -> Iterator[SeriesEdit]:
         tail = self._tail.load(key)
-        mapped = self._map(key)
+        mapped = self._map(key, path)
         stored = tail if mapped is None else join(mapped.bars, tail)
         edit = SeriesEdit(stored, replace=replace)
         yield edit
@@ -212,8 +214,7 @@ class CandleStore:
             if market in MARKETS and path.stem in INTERVALS_MS:
                 yield SeriesKey(venue, market, symbol, path.stem)
 
-    def _map(self, key: SeriesKey) -> _Mapped | None:
-        path = self._path(key)
+    def _map(self, key: SeriesKey, path: Path) -> _Mapped | None:
         while True:
             stamp = stamp_of(path)
             with self._lock:
@@ -248,7 +249,7 @@ class CandleStore:
     def _not_in_file(self, key: SeriesKey, bars: Bars) -> Bars:
         if (np.diff(bars.time) <= 0).any():
             raise BadData(f"{key}: bars are not in ascending order of their open times")
-        mapped = self._map(key)
+        mapped = self._map(key, self._path(key))
         if mapped is None or not len(bars) or bars.time[0] > mapped.bars.time[-1]:
             return bars
         stored = mapped.bars.between(int(bars.time[0]), int(bars.time[-1]) + 1)
