@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from domain.market import FloatArray
 
 NAN = float("nan")
 
@@ -188,7 +188,7 @@ def default_maintenance_rate(max_leverage: float) -> float:
 
 
 def tier_maintenance_rate(
-    notional: float, caps: NDArray, rates: NDArray, deductions: NDArray, first: int, last: int, fallback: float
+    notional: float, caps: FloatArray, rates: FloatArray, deductions: FloatArray, first: int, last: int, fallback: float
 ) -> float:
     """Maintenance rate of a position of entry `notional` by tiers [first, last), deduction included.
 

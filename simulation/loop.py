@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-incomplete-defs
 """The simulation loop, compiled by numba from the functions of `brokers.accounting`.
 
 State and orders in, state and results out; nothing here knows of times, names or JSON (see
@@ -63,7 +64,7 @@ NEXT_OPEN, AT_CLOSE, AT_MID = range(3)
 
 
 @register_jitable
-def _write_trade(book, c, row, price, fee, profit, reason, trades, n):  # type: ignore[no-untyped-def]
+def _write_trade(book, c, row, price, fee, profit, reason, trades, n):
     """One row of the trade table for the position of coin c, left at `price` in `row`."""
     margin, funding, entry_fee = book[c, MARGIN], book[c, FUNDING], book[c, ENTRY_FEE]
     pnl = trade_pnl(profit, entry_fee, fee, funding)
@@ -83,7 +84,7 @@ def _write_trade(book, c, row, price, fee, profit, reason, trades, n):  # type: 
 
 
 @register_jitable
-def _leave(book, purse, c, row, price, reason, costs, trades, n):  # type: ignore[no-untyped-def]
+def _leave(book, purse, c, row, price, reason, costs, trades, n):
     """Closes the position of coin c; `price` is before slippage. Returns the number of trades."""
     sign, margin = book[c, SIDE], book[c, MARGIN]
     if reason == EXIT_LIQUIDATION:
@@ -100,7 +101,7 @@ def _leave(book, purse, c, row, price, reason, costs, trades, n):  # type: ignor
 
 
 @register_jitable
-def _enter(book, purse, c, row, sign, price, equity, terms, costs, tiers, tier_start):  # type: ignore[no-untyped-def]
+def _enter(book, purse, c, row, sign, price, equity, terms, costs, tiers, tier_start):
     """Opens a position of coin c; `price` is before slippage. Returns 1, or 0 where nothing opened."""
     leverage = terms[c, LEVERAGE]
     margin, fee = open_size(equity, purse[CASH], terms[c, SIZE_PERCENT], leverage, costs[0])
@@ -128,7 +129,7 @@ def _enter(book, purse, c, row, sign, price, equity, terms, costs, tiers, tier_s
 
 
 @register_jitable
-def _settle(book, purse, c, price, rate, terms, tiers, tier_start):  # type: ignore[no-untyped-def]
+def _settle(book, purse, c, price, rate, terms, tiers, tier_start):
     """One funding payment on the position of coin c, against its margin."""
     sign, quantity, entry = book[c, SIDE], book[c, QUANTITY], book[c, ENTRY]
     amount = funding_received(sign, quantity, price, rate, book[c, MARGIN])
@@ -142,7 +143,7 @@ def _settle(book, purse, c, price, rate, terms, tiers, tier_start):  # type: ign
 
 
 @register_jitable
-def _equity_at(book, purse, prices):  # type: ignore[no-untyped-def]
+def _equity_at(book, purse, prices):
     """cash + sum(margin + unrealised profit) at `prices`, at the last close where one is NaN."""
     equity = purse[CASH]
     for c in range(book.shape[0]):
@@ -153,7 +154,7 @@ def _equity_at(book, purse, prices):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _fill_orders(book, purse, pending, row, prices, terms, costs, tiers, tier_start, trades, n):  # type: ignore[no-untyped-def]
+def _fill_orders(book, purse, pending, row, prices, terms, costs, tiers, tier_start, trades, n):
     """Fills what waits at `prices` (NaN: the coin has none now): all closes, then opens in pool order."""
     for c in range(book.shape[0]):
         if pending[c] & CLOSE_IT and prices[c] == prices[c]:
@@ -170,7 +171,7 @@ def _fill_orders(book, purse, pending, row, prices, terms, costs, tiers, tier_st
 
 
 @register_jitable
-def _wanted(signal, side, direction):  # type: ignore[no-untyped-def]
+def _wanted(signal, side, direction):
     """Order bits that a signal gives while `side` is held; `direction` 1 long, -1 short, 0 both."""
     if signal > 0:
         order = CLOSE_IT if side < 0.0 else 0
@@ -184,7 +185,7 @@ def _wanted(signal, side, direction):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _exit_of(book, c, i, o, h, low, marks, trailing_percent, detail, detail_start, in_order):  # type: ignore[no-untyped-def]
+def _exit_of(book, c, i, o, h, low, marks, trailing_percent, detail, detail_start, in_order):
     """inside_exit() of bar i for coin c; finer candles decide where the target lies inside as well."""
     sign = book[c, SIDE]
     mark_high, mark_low = NAN, NAN
@@ -208,7 +209,7 @@ def _exit_of(book, c, i, o, h, low, marks, trailing_percent, detail, detail_star
 
 
 @register_jitable
-def _grown(table, used, spare):  # type: ignore[no-untyped-def]
+def _grown(table, used, spare):
     """`table` itself, or a copy of twice the rows where fewer than `spare` are left."""
     if used + spare <= table.shape[0]:
         return table
@@ -218,7 +219,7 @@ def _grown(table, used, spare):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def _liquidate_at_open(book, purse, c, i, row, o, marks, costs, trades, n):  # type: ignore[no-untyped-def]
+def _liquidate_at_open(book, purse, c, i, row, o, marks, costs, trades, n):
     """Liquidates coin c where the open of bar i (its mark where known) has passed the price for it."""
     sign, level = book[c, SIDE], book[c, LIQUIDATION]
     mark = marks[0, i] if marks.shape[1] > 0 else NAN
@@ -230,7 +231,7 @@ def _liquidate_at_open(book, purse, c, i, row, o, marks, costs, trades, n):  # t
 
 
 @register_jitable
-def _settle_bar(book, purse, c, i, at_open, o, funding, funding_rate, event, terms, tiers, tier_start):  # type: ignore[no-untyped-def]
+def _settle_bar(book, purse, c, i, at_open, o, funding, funding_rate, event, terms, tiers, tier_start):
     """Settles what is due at the open of bar i (or inside it), past what concerned no position."""
     p, end = event[c], event[c + book.shape[0]]
     while p < end and (funding[0, p] < i or (funding[0, p] == i and not at_open and funding[1, p] == 1)):
@@ -243,7 +244,7 @@ def _settle_bar(book, purse, c, i, at_open, o, funding, funding_rate, event, ter
 
 
 @register_jitable
-def _rows(  # type: ignore[no-untyped-def]
+def _rows(
     row,
     rows,
     index,
@@ -400,7 +401,7 @@ def _rows(  # type: ignore[no-untyped-def]
     return row
 
 
-def run(  # type: ignore[no-untyped-def]
+def run(
     rows,
     index,
     offsets,
@@ -491,12 +492,12 @@ def _cached(sources: str) -> Callable[..., Any]:
     """
 
     @numba.njit(nogil=True, cache=True)
-    def cached_run(*arguments):  # type: ignore[no-untyped-def]
+    def cached_run(*arguments):
         if sources == "":
             return _loop(*arguments)
         return _loop(*arguments)
 
-    return cached_run  # type: ignore[no-any-return]
+    return cached_run
 
 
 _SOURCES = hashlib.sha256(inspect.getsource(accounting).encode()).hexdigest()

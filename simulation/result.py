@@ -96,16 +96,17 @@ class TradeTable:
     @property
     def is_closed(self) -> NDArray[np.bool_]:
         """False for the positions that are still open at the end."""
-        return self.reason != EXIT_OPEN
+        closed: NDArray[np.bool_] = self.reason != EXIT_OPEN
+        return closed
 
     def rows(self, coins: tuple[str, ...]) -> list[ClosedTrade]:
         """The table as domain values."""
-        columns = (getattr(self, name).tolist() for name in self.__slots__)
         sides = {1: Side.LONG, -1: Side.SHORT}
-        reasons = [Reason(name) if name else None for name in REASONS]
+        reasons = [Reason(name) if name else Reason.OPEN for name in REASONS]
+        columns = (getattr(self, name).tolist() for name in self.__slots__)
         return [
-            ClosedTrade(coins[coin], sides[side], *middle, reason=reasons[reason])  # type: ignore[arg-type]
-            for coin, side, *middle, reason in zip(*columns, strict=True)
+            ClosedTrade(coins[row[0]], sides[row[1]], *row[2:-1], reasons[row[-1]])  # type: ignore[call-arg]
+            for row in zip(*columns, strict=True)
         ]
 
 
