@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from domain.errors import InvalidValue
 from domain.market import Bars, FloatArray, IntArray
-from domain.times import DAY_MS, MINUTE_MS
+from domain.times import MINUTE_MS
 from simulation.loop import AT_CLOSE, AT_MID, NEXT_OPEN, TERM_COLUMNS, cached_run
-from simulation.result import CoinInput, SimInput, SimResult, TradeTable
+from simulation.result import CoinInput, SimInput, SimResult, TradeTable, day_marks
 
 _DIRECTIONS = {"long": 1, "short": -1, "both": 0}
 _MODES = {"next_open": NEXT_OPEN, "close": AT_CLOSE, "mid": AT_MID}
@@ -120,18 +120,6 @@ def warm_up() -> None:
     flat = np.ones(3)
     bars = Bars(times, flat, flat, flat, flat, flat)
     simulate(SimInput((CoinInput("WARM", bars, np.array([1, 0, 0], dtype=np.int8)),), MINUTE_MS))
-
-
-def day_marks(times: IntArray, step_ms: int) -> tuple[IntArray, IntArray]:
-    """(ends, rows) of each UTC day that the bars touch: its end (ms, exclusive) and the last row closed by then.
-
-    A bar closes at its open time + step_ms. Days without a bar repeat the row before; the last day
-    may be cut short.
-    """
-    first = (int(times[0]) + step_ms - 1) // DAY_MS
-    last = (int(times[-1]) + step_ms - 1) // DAY_MS
-    ends = (np.arange(first, last + 1, dtype=np.int64) + 1) * DAY_MS
-    return ends, np.searchsorted(times, ends - step_ms, side="right") - 1
 
 
 def _validate(inputs: SimInput) -> None:

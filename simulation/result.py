@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from brokers.accounting import DEFAULT_MAINTENANCE_RATE, EXIT_OPEN, REASONS
 from domain.market import Bars, FloatArray, IntArray, MaintenanceTier
+from domain.times import DAY_MS
 from domain.trading import ClosedTrade, Reason, Side
 
 Direction = Literal["long", "short", "both"]
@@ -150,3 +151,15 @@ class SimResult:
 
     def trade_rows(self) -> list[ClosedTrade]:
         return self.trades.rows(self.coins)
+
+
+def day_marks(times: IntArray, step_ms: int) -> tuple[IntArray, IntArray]:
+    """(ends, rows) of each UTC day that the bars touch: its end (ms, exclusive) and the last row closed by then.
+
+    A bar closes at its open time + step_ms. Days without a bar repeat the row before; the last day
+    may be cut short.
+    """
+    first = (int(times[0]) + step_ms - 1) // DAY_MS
+    last = (int(times[-1]) + step_ms - 1) // DAY_MS
+    ends = (np.arange(first, last + 1, dtype=np.int64) + 1) * DAY_MS
+    return ends, np.searchsorted(times, ends - step_ms, side="right") - 1
