@@ -215,8 +215,16 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
         (
             _period(20, N_("Bars of the average and of the deviation"), 2),
             _number("stddev", N_("Deviations"), N_("Width of the bands in standard deviations"), 2, 0.01, 20),
-            Param("band", "choice", N_("Band"), N_("The line that the close is compared with"), "middle", None, None,
-                    _BANDS),
+            Param(
+                "band",
+                "choice",
+                N_("Band"),
+                N_("The line that the close is compared with"),
+                "middle",
+                None,
+                None,
+                _BANDS,
+            ),
         ),
         (
             *_against(N_("The close against the band"), ("period", "stddev", "band")),
@@ -300,7 +308,9 @@ INDICATORS: tuple[IndicatorSpec, ...] = (
         ),
         (
             Signal(
-                "above", N_("Is above"), N_("The volume is over factor x the mean of the bars before"),
+                "above",
+                N_("Is above"),
+                N_("The volume is over factor x the mean of the bars before"),
                 ("period", "factor"),
             ),
         ),

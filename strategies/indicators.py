@@ -56,9 +56,7 @@ def _no_memory(*_params: Any) -> int:
 F = TypeVar("F", bound=Callable[..., FloatArray | Lines])
 
 
-def indicator(
-    *columns: str, warmup: Callable[..., int], memory: Callable[..., int] = _no_memory
-) -> Callable[[F], F]:
+def indicator(*columns: str, warmup: Callable[..., int], memory: Callable[..., int] = _no_memory) -> Callable[[F], F]:
     """Registers a function under its own name; `warmup` and `memory` take its parameters."""
 
     def register(function: F) -> F:

@@ -193,19 +193,23 @@ def rsi(x, lo, hi, begin, period, state, out):
 
 @_inner
 def boll(x, lo, hi, begin, period, width, state, upper, middle, lower):
-    """Bollinger bands. `lo` is a multiple of BLOCK: the centres do not depend on the cutting."""
-    total, still = state[0], state[1]
+    """Bollinger bands. `lo` is a multiple of BLOCK: the centres do not depend on the cutting.
+
+    The variance comes from sums about a centre near the prices: about zero it would lose the digits
+    that count. The slow divisions and the root are left to the last, vectorised loop; until then
+    `middle`, `lower` and `upper` hold the sums.
+    """
+    total, still = state[0], int(state[1])
     first = begin + period - 1
     step = RECENTRE if period <= RECENTRE else BLOCK
     for a in range(lo, hi, step):
         b = min(a + step, hi)
         for i in range(a, min(b, first)):
             j = i - lo
-            upper[j] = np.nan
-            middle[j] = np.nan
+            middle[j] = lower[j] = upper[j] = np.nan
             if i >= begin:
                 total += x[i]
-                still = still + 1.0 if i > begin and x[i] == x[i - 1] else 1.0
+                still = still + 1 if i > begin and x[i] == x[i - 1] else 1
         start = max(a, first)
         if start >= b:
             continue
@@ -216,24 +220,28 @@ def boll(x, lo, hi, begin, period, width, state, upper, middle, lower):
             d = x[i] - centre
             sum1 += d
             sum2 += d * d
+        old = 0.0
         for i in range(start, b):
             j = i - lo
             d = x[i] - centre
-            e = x[i - period + 1] - centre
-            sum1 += d
-            sum2 += d * d
+            sum1 += d - old
+            sum2 += d * d - old * old
             total += x[i]
-            still = still + 1.0 if i > begin and x[i] == x[i - 1] else 1.0
+            still = still + 1 if i > begin and x[i] == x[i - 1] else 1
+            # A flat window has no deviation at all; what is left in the sums would only be rounding.
+            moved = still < period
             middle[j] = total
-            # A flat window has no deviation at all; what is left of the sums would only be rounding.
-            upper[j] = 0.0 if still >= period else sum2 / period - (sum1 / period) * (sum1 / period)
+            lower[j] = sum1 if moved else 0.0
+            upper[j] = sum2 if moved else 0.0
             total -= x[i - period + 1]
-            sum1 -= e
-            sum2 -= e * e
+            old = x[i - period + 1] - centre
     state[0], state[1] = total, still
+    share = 1.0 / period
     for j in range(hi - lo):
         mean = middle[j] / period
-        band = width * np.sqrt(max(upper[j], 0.0)) if upper[j] == upper[j] else np.nan
+        offset = lower[j] * share
+        variance = upper[j] * share - offset * offset
+        band = width * np.sqrt(0.0 if variance < 0.0 else variance)
         middle[j] = mean
         upper[j] = mean + band
         lower[j] = mean - band
@@ -331,10 +339,15 @@ def run(close, external, begin, ops, reals, constants, comparisons, joins, membe
             _join(facts, part, joins[g, 0] == 1, m, facts[len(comparisons) + g])
         for row in range(len(record)):
             record[row, lo:hi] = values[row, 1 : m + 1]
-        for j in range(m):
-            buy = facts[sides[0], j] if sides[0] >= 0 else 0
-            sell = facts[sides[1], j] if sides[1] >= 0 else 0
-            signals[lo + j] = int(buy) - int(sell)
+        out = signals[lo:hi]
+        if sides[0] >= 0:
+            row_of = facts[sides[0]]
+            for j in range(m):
+                out[j] = row_of[j]
+        if sides[1] >= 0:
+            row_of = facts[sides[1]]
+            for j in range(m):
+                out[j] -= row_of[j]
         for row in range(len(tail)):
             tail[row, 0] = values[row, m - 1]
             tail[row, 1] = values[row, m]
