@@ -190,5 +190,6 @@ HEAVY = ("numba", "pandas", "talib", "pyarrow", "binance", "okx", "hyperliquid",
 def test_the_app_starts_without_the_heavy_libraries() -> None:
     """A start and every flask command pay for what `import app` loads: half a second for each of these."""
     program = f"import sys, app; print([name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
