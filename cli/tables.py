@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Sequence
 
@@ -45,7 +46,7 @@ class ImportProgress:
     """A bar on stderr that moves with the bytes read."""
 
     def __init__(self) -> None:
-        self._bar = click.progressbar(length=1, label="Importing", file=click.get_text_stream("stderr"))
+        self._bar = click.progressbar(length=1, label="Importing", file=sys.stderr)
 
     def __enter__(self) -> ImportProgress:
         self._bar.__enter__()

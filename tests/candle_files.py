@@ -17,7 +17,9 @@ from store.candles import CandleStore
 HOUR = 3_600_000
 START = 1_704_067_200_000  # 2024-01-01
 
-HEADER = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
+HEADER = (
+    "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
+)
 
 
 @contextmanager
