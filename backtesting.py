@@ -1,107 +1,64 @@
 """Backtest: the engine's step over history, or the kernel where a trader can be vectorised.
 
 `Backtester.prepare` turns a request into a plan (everything that can be wrong is found there),
-`Backtester.run` turns the plan into a report. Both are pure with respect to the stored data: the same
-candles and the same request give the same report.
+`Backtester.run` turns the plan into a report. The same stored data and the same request give the same
+report, whether it was asked for by a page, a program or the command line.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brokers.accounting import default_maintenance_rate
+from brokers.paper import PaperBroker
+from brokers.terms import AccountTerms, InstrumentTerms, MemoryJournal
 from domain.errors import Cancelled, InvalidValue
-from domain.market import Bars, FloatArray, IntArray, SeriesKey
-from domain.times import interval_ms
-from domain.trading import ClosedTrade, Reason
-from simulation.funding import NONE, FundingSchedule, schedule
-from simulation.report import ACCOUNT_POINTS, TRADE_ROWS, account_rows, buy_and_hold, thin
+from domain.market import SeriesKey
+from domain.trading import Account, Action, Intent, MarketView, Result
+from simulation.history import CoinData, CoinPlan, HistoryClock, HistoryFeed, HistoryReader, HistoryTerms
+from simulation.outcome import Outcome, Plan, compose, describe_settings
 from simulation.request import BacktestRequest, check_detail, parse_request, span_ms
-from store.series_lookup import SeriesLookup
+from simulation.runs import CoinTerms, RunTerms, result_of_steps, run_kernel
 from strategies.ruleset import RuleSet, parse_ruleset
+from trading_engine import EngineState, MemoryRecorder, Parts, Terms, TradingEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from simulation.result import CoinInput, SimInput, SimResult
+    from domain.ports import RiskRule, Trader
+    from simulation.result import SimResult
     from store.candles import CandleStore
     from store.funding import FundingStore
+    from store.models import ModelConfig, ModelStore
+    from store.series_lookup import SeriesLookup
     from store.strategies import StrategyStore
+    from strategies.signals import Program
 
-# Part of every report: raised when a change can alter a result.
-ENGINE_VERSION = "1.0"
-
-# Bars loaded before the start, as a multiple of a strategy's declared warm-up: Wilder's smoothing forgets
-# its seed as (1 - 1/n)^bars, and forty times its period leaves nothing of it in a float64.
-WARMUP_FACTOR = 40
+# Bars loaded before the start at least, where that many are stored. A strategy that remembers longer
+# (Program.history: until a value depends on its seed by less than one part in 1e9) gets more.
 WARMUP_BARS = 1_000
 
 Progress = Callable[[float], None]
 
 
-@dataclass(frozen=True, slots=True)
-class CoinPlan:
-    """One coin of a run: its series, its share of the equity, its maintenance terms."""
-
-    coin: str
-    key: SeriesKey
-    size_percent: float
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A request with every default filled in and every reference resolved. `settings` is shown in the report."""
-
-    title: str
-    ruleset: RuleSet
-    coins: tuple[CoinPlan, ...]
-    start_ms: int
-    end_ms: int
-    settings: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """`report` without its trades; the whole trade list, and the whole equity curve (one value a row)."""
-
-    report: dict[str, Any]
-    trades: list[ClosedTrade]
-    times: IntArray
-    values: FloatArray
-    cash: FloatArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _CoinData:
-    """What was read for one coin. `bars` begins with warm-up; the span starts at `first`."""
-
-    plan: CoinPlan
-    bars: Bars
-    first: int
-    marks: Bars | None
-    detail: Bars | None
-    funding: FundingSchedule
-
-    @property
-    def span(self) -> Bars:
-        return self.bars[self.first :]
-
-
 class Backtester:
-    """Reads stored candles and funding, runs strategies over them. Thread-safe."""
+    """Reads stored candles and funding, runs strategies and models over them. Thread-safe."""
 
     def __init__(
-        self, candles: CandleStore, funding: FundingStore, lookup: SeriesLookup, strategies: StrategyStore
+        self,
+        candles: CandleStore,
+        funding: FundingStore,
+        lookup: SeriesLookup,
+        strategies: StrategyStore,
+        models: ModelStore,
     ) -> None:
         self._candles = candles
-        self._funding = funding
         self._lookup = lookup
         self._strategies = strategies
+        self._models = models
+        self.reader = HistoryReader(candles, funding, lookup)
 
     # -- planning -----------------------------------------------------------------------------
 
@@ -109,23 +66,51 @@ class Backtester:
         """A plan for a request body; InvalidValue or NotFound name what is wrong with it."""
         request = parse_request(body)
         start_ms, end_ms = span_ms(request)
-        ruleset, names = self._trader(request)
-        interval = request.interval or "1h"
+        model = self._models.get(request.model_id) if request.model_id else None
+        ruleset = self._ruleset(request, model)
+        names, shares = self._pool(request, model)
+        interval = request.interval or (model.interval if model else "1h")
         venue, market = self._lookup.place(names, interval, request.venue, request.market)
         check_detail(interval, request.detail_interval)
-        share = request.position_size_percent or 100.0 / len(names)
+        if model is not None:
+            _check_for_model(request)
         coins = tuple(
-            CoinPlan(name, self._series(name, venue, market, interval, start_ms, end_ms), share) for name in names
+            CoinPlan(name, self._series(name, venue, market, interval, start_ms, end_ms), share)
+            for name, share in zip(names, shares, strict=True)
         )
-        settings = self._settings(request, ruleset, coins, start_ms, end_ms)
-        return Plan(f"{ruleset.name}: {', '.join(names[:5])}", ruleset, coins, start_ms, end_ms, settings)
+        terms = self._terms(request, model, ruleset, coins)
+        history = HistoryTerms(
+            start_ms=start_ms,
+            end_ms=end_ms,
+            warmup_bars=_warmup(ruleset),
+            detail_interval=request.detail_interval,
+            has_funding=request.funding == "auto",
+            has_shorts=terms.direction != "long",
+            leverage=max(coin.leverage for coin in terms.coins.values()),
+        )
+        title = f"{model.name if model else ruleset.name if ruleset else ''}: {', '.join(names[:5])}"
+        settings = describe_settings(request, ruleset, coins, terms, history)
+        return Plan(title, ruleset, model, coins, history, terms, settings)
 
-    def _trader(self, request: BacktestRequest) -> tuple[RuleSet, tuple[str, ...]]:
-        if request.strategy_id is not None:
-            ruleset = self._strategies.load_ruleset(request.strategy_id)
-        else:
-            ruleset = _inline_ruleset(request.strategy or {})
-        return ruleset, self._lookup.coin_names(request.coins or ())
+    def _ruleset(self, request: BacktestRequest, model: ModelConfig | None) -> RuleSet | None:
+        if request.strategy is not None:
+            return _inline_ruleset(request.strategy)
+        strategy_id = request.strategy_id if model is None else model.strategy_id
+        if model is not None and model.kind not in ("rules", "hold"):
+            raise InvalidValue(f"models of kind {model.kind} cannot be backtested yet", field="model_id")
+        return self._strategies.load_ruleset(strategy_id) if strategy_id is not None else None
+
+    def _pool(self, request: BacktestRequest, model: ModelConfig | None) -> tuple[tuple[str, ...], list[float]]:
+        """Coins in their order, and the margin of each in percent of equity before any limit."""
+        if model is None:
+            names = self._lookup.coin_names(request.coins or ())
+            return names, [request.position_size_percent or 100.0 / len(names)] * len(names)
+        weights = {coin.symbol: coin.weight for coin in model.enabled}
+        names = self._lookup.coin_names(request.coins if request.coins is not None else tuple(weights))
+        if not names:
+            raise InvalidValue(f"model {model.name} has no enabled coin in its pool", field="model_id")
+        total = sum(weights.get(name, 1.0) for name in names)
+        return names, [100.0 * weights.get(name, 1.0) / total if total else 0.0 for name in names]
 
     def _series(self, coin: str, venue: str, market: str, interval: str, start_ms: int, end_ms: int) -> SeriesKey:
         key = self._lookup.find(coin, venue, market, interval)
@@ -140,199 +125,245 @@ class Backtester:
             raise InvalidValue(f"{key} has no candles between start_date and end_date", field="start_date")
         return key
 
-    def _settings(
-        self, request: BacktestRequest, ruleset: RuleSet, coins: tuple[CoinPlan, ...], start_ms: int, end_ms: int
-    ) -> dict[str, Any]:
-        key = coins[0].key
-        fee = 0.001 if request.trade_fee_rate is None else request.trade_fee_rate
-        return {
-            "strategy_id": request.strategy_id,
-            "strategy": ruleset.to_dict(),
-            "model_id": request.model_id,
-            "coins": [coin.coin for coin in coins],
-            "start_date": request.start_date,
-            "end_date": request.end_date,
-            "start_ms": start_ms,
-            "end_ms": end_ms,
-            "interval": key.interval,
-            "venue": key.venue,
-            "market": key.market,
-            "initial_capital": 10_000.0 if request.initial_capital is None else request.initial_capital,
-            "trade_fee_rate": fee,
-            "maker_fee_rate": fee if request.maker_fee_rate is None else request.maker_fee_rate,
-            "slippage_bps": request.slippage_bps or 0.0,
-            "leverage": request.leverage or 1.0,
-            "position_size_percent": coins[0].size_percent,
-            "fill_price": request.fill_price,
-            "stop_loss_percent": request.stop_loss_percent or 0.0,
-            "take_profit_percent": request.take_profit_percent or 0.0,
-            "trailing_stop_percent": request.trailing_stop_percent or 0.0,
-            "maintenance_margin_rate": request.maintenance_margin_rate,
-            "funding": request.funding,
-            "detail_interval": request.detail_interval,
+    def _terms(
+        self,
+        request: BacktestRequest,
+        model: ModelConfig | None,
+        ruleset: RuleSet | None,
+        coins: Sequence[CoinPlan],
+    ) -> RunTerms:
+        def asked(name: str, default: float) -> float:
+            value = getattr(request, name)
+            if value is None and model is not None and name in _OF_MODEL:
+                value = getattr(model, name)
+            return float(default if value is None else value)
+
+        fee_rate = asked("trade_fee_rate", 0.001)
+        leverage = asked("leverage", 1.0)
+        how = {
+            coin.coin: CoinTerms(
+                coin.size_percent,
+                leverage,
+                self._lookup.instrument(coin.coin, coin.key),
+                request.maintenance_margin_rate,
+            )
+            for coin in coins
         }
+        return RunTerms(
+            coins=how,
+            step_ms=coins[0].key.step_ms,
+            initial_capital=asked("initial_capital", 10_000.0),
+            fee_rate=fee_rate,
+            maker_fee_rate=asked("maker_fee_rate", fee_rate),
+            slippage_bps=asked("slippage_bps", 0.0),
+            direction=ruleset.direction if ruleset else "long",
+            fill_price=request.fill_price,
+            stop_loss_percent=asked("stop_loss_percent", 0.0),
+            take_profit_percent=asked("take_profit_percent", 0.0),
+            trailing_stop_percent=asked("trailing_stop_percent", 0.0),
+        )
 
     # -- running ------------------------------------------------------------------------------
 
     def run(self, plan: Plan, progress: Progress, is_cancelled: Callable[[], bool]) -> Outcome:
         """Runs the plan. `progress` hears fractions in 0..1; Cancelled where `is_cancelled` says so."""
-        from strategies.signals import compile_ruleset
-
-        program = compile_ruleset(plan.ruleset)
-        warmup = max(WARMUP_BARS, WARMUP_FACTOR * program.warmup)
         data = []
         for done, coin in enumerate(plan.coins):
             _stop_if(is_cancelled)
-            data.append(self._read(plan, coin, warmup))
-            progress(0.5 * (done + 1) / len(plan.coins))
-        _stop_if(is_cancelled)
-        result, summary, seconds = self._simulate(plan, data, program.signals)
+            data.append(self.reader.read(coin, plan.history))
+            progress(0.2 * (done + 1) / len(plan.coins))
+        result, summary, seconds = _run(plan, data, lambda done: progress(0.2 + 0.7 * done), is_cancelled)
         _stop_if(is_cancelled)
         progress(0.95)
-        return self._outcome(plan, data, result, summary, seconds)
+        return compose(plan, data, result, summary, seconds)
 
-    def _read(self, plan: Plan, coin: CoinPlan, warmup: int) -> _CoinData:
-        key = coin.key
-        everything = self._candles.load(key, None, plan.end_ms)
-        start = int(np.searchsorted(everything.time, plan.start_ms))
-        if start == len(everything):
-            raise InvalidValue(f"{key} has no candles between start_date and end_date", field="start_date")
-        first = min(start, warmup)
-        bars = everything[start - first :]
-        return _CoinData(coin, bars, first, self._marks(key, plan), self._detail(key, plan), self._rates(plan, coin))
 
-    def _marks(self, key: SeriesKey, plan: Plan) -> Bars | None:
-        if key.market != "perp":
-            return None
-        marks = self._candles.load(replace(key, market="perp-mark"), plan.start_ms, plan.end_ms)
-        return marks if len(marks) else None
+# Limits that the kernel has as parameters; pool membership is given with the pool.
+KERNEL_LIMITS = frozenset(
+    {
+        "coin_pool",
+        "max_position_size_percent",
+        "max_leverage",
+        "stop_before_liquidation",
+        "stop_loss_percent",
+        "take_profit_percent",
+    }
+)
 
-    def _detail(self, key: SeriesKey, plan: Plan) -> Bars | None:
-        finer = plan.settings["detail_interval"]
-        if finer is None:
-            return None
-        detail = self._candles.load(replace(key, interval=finer), plan.start_ms, plan.end_ms + key.step_ms)
-        return detail if len(detail) else None
+# What a request may leave to the model that it names.
+_OF_MODEL = frozenset({"initial_capital", "trade_fee_rate", "slippage_bps", "leverage"})
 
-    def _rates(self, plan: Plan, coin: CoinPlan) -> FundingSchedule:
-        """Who pays: positions on perp, levered ones, shorts. An unlevered long on spot owns its coins."""
-        settings, key = plan.settings, coin.key
-        if settings["funding"] == "none":
-            return NONE
-        longs_pay = key.market == "perp" or settings["leverage"] > 1.0
-        if not longs_pay and plan.ruleset.direction == "long":
-            return NONE
-        symbol = self._lookup.funding_symbol(coin.coin, key)
-        times, rates = self._funding.load(key.venue, symbol) if symbol else (np.empty(0, np.int64), np.empty(0))
-        end_ms = plan.end_ms + interval_ms(key.interval)
-        return schedule(times, rates, plan.start_ms, end_ms, longs_pay=longs_pay, name=coin.coin)
 
-    def _simulate(
-        self, plan: Plan, data: Sequence[_CoinData], signals: Callable[[Bars], Any]
-    ) -> tuple[SimResult, dict[str, Any], float]:
-        """Signals, fills, equity, trades, drawdown and Sharpe: what `engine.seconds` times."""
-        from simulation.kernel import simulate
-        from simulation.metrics import summarize
+def _warmup(ruleset: RuleSet | None) -> int:
+    from strategies.signals import compile_ruleset
 
-        started = time.perf_counter()
-        coins = tuple(self._coin_input(plan, coin, signals(coin.bars)[coin.first :]) for coin in data)
-        result = simulate(self._sim_input(plan, coins))
-        summary = summarize(result)
-        return result, summary, time.perf_counter() - started
+    return max(WARMUP_BARS, compile_ruleset(ruleset).history) if ruleset else 0
 
-    def _coin_input(self, plan: Plan, data: _CoinData, signals: Any) -> CoinInput:
-        from simulation.result import CoinInput
 
-        settings = plan.settings
-        instrument = self._lookup.instrument(data.plan.coin, data.plan.key)
-        override = settings["maintenance_margin_rate"]
-        tiers = instrument.tiers if instrument and override is None else ()
-        known_leverage = instrument.max_leverage if instrument else None
-        return CoinInput(
-            coin=data.plan.coin,
-            bars=data.span,
-            signals=signals,
-            size_percent=data.plan.size_percent,
-            leverage=settings["leverage"],
-            mmr=default_maintenance_rate(known_leverage or 0.0) if override is None else override,
-            tiers=tiers,
-            marks=data.marks,
-            funding_times=data.funding.times,
-            funding_rates=data.funding.long_rates,
-            short_funding_rates=data.funding.short_rates,
-            detail=data.detail,
+def _run(
+    plan: Plan, data: Sequence[CoinData], progress: Progress, is_cancelled: Callable[[], bool]
+) -> tuple[SimResult, dict[str, Any], float]:
+    """Result, summary, and the seconds from candles in memory to both."""
+    from simulation.metrics import summarize
+    from strategies.signals import compile_ruleset
+
+    program = compile_ruleset(plan.ruleset) if plan.ruleset else None
+    started = time.perf_counter()
+    terms = plan.terms if plan.model is None else kernel_terms(plan)
+    if program is not None and terms is not None:
+        result = run_kernel(terms, data, program.signals)
+    else:
+        result = run_engine(plan, data, program, progress, is_cancelled)
+    summary = summarize(result)
+    return result, summary, time.perf_counter() - started
+
+
+# -- models ---------------------------------------------------------------------------------
+
+
+def kernel_terms(plan: Plan) -> RunTerms | None:
+    """The terms under which the kernel trades as the model's limits would have it; None where it cannot.
+
+    It can where every active limit is one of its parameters: sizes, leverage, stop and target, the same for
+    longs and shorts and (stop and target) for all coins.
+    """
+    rules = _rules(plan)
+    if any(rule.name not in KERNEL_LIMITS for rule in rules):
+        return None
+    allowed = {name: _allowed(plan, name, rules) for name in plan.terms.coins}
+    if any(len(set(sides)) != 1 for sides in allowed.values()):
+        return None
+    first = {name: sides[0] for name, sides in allowed.items()}
+    levels = {(stop, target) for _size, _leverage, stop, target in first.values()}
+    if len(levels) != 1:
+        return None
+    stop, target = levels.pop()
+    coins = {
+        name: replace(plan.terms.coins[name], size_percent=size, leverage=leverage)
+        for name, (size, leverage, _stop, _target) in first.items()
+    }
+    return replace(plan.terms, coins=coins, stop_loss_percent=stop, take_profit_percent=target)
+
+
+def _allowed(plan: Plan, coin: str, rules: Sequence[RiskRule]) -> list[tuple[float, float, float, float]]:
+    """(size percent, leverage, stop percent, target percent) that the rules leave of a long and of a short."""
+    terms, how = plan.terms, plan.terms.coins[coin]
+    account = Account(cash=terms.initial_capital, initial_capital=terms.initial_capital, positions={})
+    view = MarketView(0, "", tuple(terms.coins), {}, account)
+    left = []
+    for action in (Action.LONG, Action.SHORT):
+        intent = Intent(
+            coin, action, "", how.size_percent, how.leverage, terms.stop_loss_percent, terms.take_profit_percent
         )
-
-    def _sim_input(self, plan: Plan, coins: tuple[CoinInput, ...]) -> SimInput:
-        from simulation.result import SimInput
-
-        settings = plan.settings
-        return SimInput(
-            coins=coins,
-            step_ms=interval_ms(settings["interval"]),
-            initial_capital=settings["initial_capital"],
-            fee_rate=settings["trade_fee_rate"],
-            slippage_rate=settings["slippage_bps"] / 10_000.0,
-            direction=plan.ruleset.direction,
-            fill_price=settings["fill_price"],
-            stop_loss_percent=settings["stop_loss_percent"],
-            take_profit_percent=settings["take_profit_percent"],
-            trailing_stop_percent=settings["trailing_stop_percent"],
+        for rule in rules:
+            verdict = rule.check(intent, view)
+            if verdict.adjusted is not None:
+                intent = verdict.adjusted
+            elif verdict.result is Result.REFUSE:
+                intent = replace(intent, position_size_percent=0.0)
+        left.append(
+            (intent.position_size_percent, intent.leverage, intent.stop_loss_percent, intent.take_profit_percent)
         )
+    return left[:1] if terms.direction == "long" else left[1:] if terms.direction == "short" else left
 
-    # -- reporting ----------------------------------------------------------------------------
 
-    def _outcome(
-        self, plan: Plan, data: Sequence[_CoinData], result: SimResult, summary: dict[str, Any], seconds: float
-    ) -> Outcome:
-        equity = np.empty(0) if result.equity is None else result.equity
-        trades = result.trade_rows()
-        kept = thin(equity, ACCOUNT_POINTS)
-        hold = self._hold(plan, data, result.times)
-        summary = {**summary, "buy_and_hold_return": (float(hold[-1]) / plan.settings["initial_capital"] - 1) * 100}
-        report = {
-            "summary": summary,
-            "account_values": account_rows(result.times, equity, result.cash, kept),
-            "buy_and_hold": [
-                {"timestamp": at, "value": value}
-                for at, value in zip(result.times[kept].tolist(), hold[kept].tolist(), strict=True)
-            ],
-            "data": [self._describe_data(coin) for coin in data],
-            "settings": dict(plan.settings),
-            "engine": {
-                "version": ENGINE_VERSION,
-                "seconds": seconds,
-                "optimistic": plan.settings["fill_price"] != "next_open",
-                "trades_total": len(trades),
-                "notes": _notes(plan, data, trades),
-            },
-        }
-        return Outcome(report, trades, result.times, equity, result.cash)
+def _rules(plan: Plan) -> list[RiskRule]:
+    from risk.build import build_rules
 
-    def _hold(self, plan: Plan, data: Sequence[_CoinData], times: IntArray) -> FloatArray:
-        opens = np.full((len(times), len(data)), np.nan)
-        closes = np.full((len(times), len(data)), np.nan)
-        for column, coin in enumerate(data):
-            at = np.searchsorted(times, coin.span.time)
-            opens[at, column], closes[at, column] = coin.span.open, coin.span.close
-        sizes = np.array([coin.plan.size_percent for coin in data])
-        settings = plan.settings
-        return buy_and_hold(opens, closes, settings["initial_capital"], settings["trade_fee_rate"], sizes / sizes.sum())
+    if plan.model is None:
+        return []
+    rates = {name: how.mmr for name, how in plan.terms.coins.items()}
+    return build_rules(plan.model.risk, plan.model.kind, rates)
 
-    def _describe_data(self, data: _CoinData) -> dict[str, Any]:
-        key, span = data.plan.key, data.span
-        return {
-            "coin": data.plan.coin,
-            "venue": key.venue,
-            "market": key.market,
-            "symbol": key.symbol,
-            "interval": key.interval,
-            "rows": len(span),
-            "first": int(span.time[0]),
-            "last": int(span.time[-1]),
-            "gaps": int(np.count_nonzero(np.diff(span.time) > key.step_ms)),
-            "sha256": span.sha256(),
-        }
+
+def run_engine(
+    plan: Plan,
+    data: Sequence[CoinData],
+    program: Program | None,
+    progress: Progress,
+    is_cancelled: Callable[[], bool],
+) -> SimResult:
+    """The engine's step at the close of every row, over a paper account and stored candles."""
+    terms = plan.terms
+    feed = HistoryFeed(data, terms.step_ms)
+    clock = HistoryClock(int(feed.rows[0]))
+    journal = MemoryJournal()
+    broker = PaperBroker(_account_terms(terms), journal, opened_ms=clock.time_ms)
+    parts = Parts(clock, feed, _trader(plan, data, program), _rules(plan), broker, MemoryRecorder())
+    engine = TradingEngine(parts, _engine_terms(plan), EngineState(clock.time_ms))
+    rows = len(feed.rows)
+    equity, cash, held = np.empty(rows), np.empty(rows), 0
+    for row, opened in enumerate(feed.rows.tolist()):
+        clock.time_ms = opened + terms.step_ms
+        engine.step()
+        account = broker.account()
+        equity[row], cash[row] = account.total_value, account.cash
+        held += bool(account.positions)
+        if row % 500 == 0:
+            _stop_if(is_cancelled)
+            progress(row / rows)
+    last_bar = {coin.plan.coin: int(coin.span.time[-1]) for coin in data}
+    still_open = [replace(trade, exit_time_ms=last_bar[trade.coin]) for trade in broker.open_trades()]
+    account = broker.account()
+    return result_of_steps(
+        terms,
+        feed.rows,
+        equity,
+        cash,
+        held,
+        account.total_funding,
+        account.total_fees,
+        [*journal.trades, *still_open],
+    )
+
+
+def _account_terms(terms: RunTerms) -> AccountTerms:
+    instruments = {
+        name: InstrumentTerms(tiers=how.tiers, mmr=None if how.tiers else how.mmr) for name, how in terms.coins.items()
+    }
+    return AccountTerms(
+        initial_capital=terms.initial_capital,
+        coins=tuple(terms.coins),
+        fee_rate=terms.fee_rate,
+        slippage_bps=terms.slippage_bps,
+        maker_fee_rate=terms.maker_fee_rate,
+        instruments=instruments,
+    )
+
+
+def _trader(plan: Plan, data: Sequence[CoinData], program: Program | None) -> Trader:
+    from traders.hold import HoldTrader
+    from traders.rules import PrecomputedSignals, RulesTrader
+
+    if program is None:
+        return HoldTrader()
+    history = {coin.plan.coin: coin.bars for coin in data}
+    return RulesTrader(program.ruleset.name, program, source=PrecomputedSignals(program, history))
+
+
+def _engine_terms(plan: Plan) -> Terms:
+    terms = plan.terms
+    return Terms(
+        coins=tuple(terms.coins),
+        interval=plan.settings["interval"],
+        weights={name: how.size_percent for name, how in terms.coins.items()},
+        leverage=plan.history.leverage,
+        stop_loss_percent=terms.stop_loss_percent,
+        take_profit_percent=terms.take_profit_percent,
+        trailing_stop_percent=terms.trailing_stop_percent,
+    )
+
+
+def _check_for_model(request: BacktestRequest) -> None:
+    if request.position_size_percent is not None:
+        raise InvalidValue(
+            "a model sizes its positions by the weights of its pool; leave position_size_percent out",
+            field="position_size_percent",
+        )
+    if request.fill_price != "next_open":
+        raise InvalidValue("a model's account fills at the next open only", field="fill_price")
+    if request.detail_interval is not None:
+        raise InvalidValue("finer candles are for strategies; leave detail_interval out", field="detail_interval")
 
 
 def _inline_ruleset(strategy: dict[str, Any]) -> RuleSet:
@@ -346,30 +377,3 @@ def _inline_ruleset(strategy: dict[str, Any]) -> RuleSet:
 def _stop_if(is_cancelled: Callable[[], bool]) -> None:
     if is_cancelled():
         raise Cancelled("the backtest was cancelled")
-
-
-def _notes(plan: Plan, data: Sequence[_CoinData], trades: Sequence[ClosedTrade]) -> list[str]:
-    """What somebody who believes this report must know, in sentences."""
-    settings = plan.settings
-    notes = [coin.funding.note for coin in data if coin.funding.note]
-    if settings["fill_price"] != "next_open":
-        notes.append(
-            f"fill_price {settings['fill_price']} is optimistic: nobody can trade at a price that is known only"
-            " once it has passed"
-        )
-    if settings["market"] == "spot" and (plan.ruleset.direction != "long" or settings["leverage"] > 1):
-        notes.append("spot candles are shorted or levered here, as an approximation of the perpetual")
-    gaps = sum(int(np.count_nonzero(np.diff(c.span.time) > c.plan.key.step_ms)) for c in data)
-    if gaps:
-        notes.append(f"the candles have {gaps} gaps; orders and stops waited for the next candle")
-    for coin in data:
-        if coin.span.time[0] - plan.start_ms >= coin.plan.key.step_ms:
-            notes.append(f"{coin.plan.coin}: its candles begin after start_date")
-        if settings["detail_interval"] and coin.detail is None:
-            notes.append(f"{coin.plan.coin}: no {settings['detail_interval']} candles; bars were not refined")
-    if len(trades) > TRADE_ROWS:
-        notes.append(f"the report shows {TRADE_ROWS:,} of {len(trades):,} trades; trades.csv has them all")
-    still_open = sum(trade.reason is Reason.OPEN for trade in trades)
-    if still_open:
-        notes.append(f"{still_open} positions are still open at the end, valued at the last close without an exit fee")
-    return notes

@@ -1,0 +1,238 @@
+"""Requests in, reports out: the backtester over real stores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from backtesting import Backtester, kernel_terms, run_engine
+from database import Base, Database, engine_options
+from domain.errors import Cancelled, InvalidValue
+from domain.market import Bars, SeriesKey
+from domain.times import HOUR_MS
+from simulation.history import CoinData
+from simulation.runs import run_kernel
+from store.candles import CandleStore
+from store.catalogue import Catalogue
+from store.funding import FundingStore
+from store.models import ModelConfig, ModelStore, PoolCoin
+from store.series_lookup import SeriesLookup
+from strategies.signals import compile_ruleset
+
+START_MS = 1_577_836_800_000  # 2020-01-01
+CROSS: dict[str, Any] = {
+    "name": "cross",
+    "direction": "both",
+    "buy_groups": [{"conditions": [{"indicator_type": "MA", "signal_type": "golden_cross", "params": {"fast": 5, "slow": 20}}]}],
+    "sell_groups": [{"conditions": [{"indicator_type": "MA", "signal_type": "death_cross", "params": {"fast": 5, "slow": 20}}]}],
+}  # fmt: skip
+ALL_OFF = {
+    "max_position_size_percent": 0, "max_leverage": 0, "max_open_positions": 0, "max_gross_exposure_percent": 0,
+    "min_confidence": 0, "max_daily_trades": 0, "max_daily_loss_percent": 0, "stop_loss_percent": 0,
+    "take_profit_percent": 0,
+}  # fmt: skip
+
+
+def walk(seed: int, rows: int = 3_000, missing: slice | None = None) -> Bars:
+    """A random walk of hourly candles, with a hole where `missing` says so."""
+    rng = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, rows)))
+    open_ = np.concatenate([[100.0], close[:-1]]) * (1 + rng.normal(0, 0.001, rows))
+    high = np.maximum(open_, close) * (1 + np.abs(rng.normal(0, 0.004, rows)))
+    low = np.minimum(open_, close) * (1 - np.abs(rng.normal(0, 0.004, rows)))
+    time = START_MS + np.arange(rows, dtype=np.int64) * HOUR_MS
+    kept = np.ones(rows, dtype=bool)
+    if missing is not None:
+        kept[missing] = False
+    return Bars(*(column[kept] for column in (time, open_, high, low, close, np.ones(rows))))
+
+
+class Models:
+    """Answers with the one model that a test is about."""
+
+    def __init__(self) -> None:
+        self.model: ModelConfig | None = None
+
+    def get(self, model_id: int) -> ModelConfig:
+        assert self.model is not None
+        return self.model
+
+
+class Strategies:
+    def load_ruleset(self, strategy_id: int) -> Any:
+        from strategies.ruleset import parse_ruleset
+
+        return parse_ruleset(CROSS)
+
+
+def a_model(kind: str = "rules", risk: dict[str, float] | None = None, leverage: float = 2.0) -> ModelConfig:
+    pool = tuple(
+        PoolCoin(i, symbol, symbol, True, True, weight, i)
+        for i, (symbol, weight) in enumerate([("BTC", 2.0), ("ETH", 1.0), ("SOL", 1.0)], 1)
+    )
+    return ModelConfig(
+        id=1, name="Trend", kind=kind, status="running", market="perp", workspace_market="simulated",
+        initial_capital=5_000.0, interval_seconds=3600, interval="1h", leverage=leverage, trade_fee_rate=0.0005,
+        slippage_bps=2.0, strategy_id=1 if kind == "rules" else None, provider_id=None, model_name=None,
+        risk=ALL_OFF if risk is None else risk, pool=pool, created_ms=START_MS,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def models() -> Models:
+    return Models()
+
+
+@pytest.fixture
+def backtester(tmp_path: Path, models: Models) -> Backtester:
+    url = f"sqlite:///{tmp_path / 'curlew.db'}"
+    engine = sa.create_engine(url, **engine_options(url))
+    database = Database(engine)
+    Base.metadata.create_all(engine)
+    candles = CandleStore(tmp_path / "candles", database)
+    funding = FundingStore(tmp_path / "funding")
+    for seed, symbol in enumerate(("BTCUSDT", "ETHUSDT", "SOLUSDT")):
+        missing = slice(700, 760) if symbol == "ETHUSDT" else None
+        candles.merge(SeriesKey("binance", "perp", symbol, "1h"), walk(seed, missing=missing))
+    catalogue = Catalogue(database)
+    lookup = SeriesLookup(catalogue, candles, funding)
+    yield Backtester(candles, funding, lookup, Strategies(), models)  # type: ignore[arg-type]
+    engine.dispose()
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    return {"strategy": CROSS, "coins": ["BTC"], "start_date": "2020-01-10", "end_date": "2020-03-31", **changes}
+
+
+def run(backtester: Backtester, **changes: Any) -> Any:
+    return backtester.run(backtester.prepare(body(**changes)), lambda _done: None, lambda: False)
+
+
+def test_silent_fields_get_the_contracts_defaults(backtester: Backtester) -> None:
+    settings = run(backtester, coins=["BTC", "SOL"]).report["settings"]
+    assert settings["interval"] == "1h"
+    assert (settings["venue"], settings["market"]) == ("binance", "perp"), "the only ones stored for these coins"
+    assert settings["initial_capital"] == 10_000
+    assert settings["trade_fee_rate"] == settings["maker_fee_rate"] == 0.001
+    assert settings["leverage"] == 1
+    assert settings["position_size_percent"] == 50
+    assert settings["fill_price"] == "next_open"
+    assert settings["funding"] == "auto"
+
+
+def test_days_are_inclusive_and_ms_times_are_bar_opens(backtester: Backtester) -> None:
+    days = run(backtester, start_date="2020-01-10", end_date="2020-01-11").report["data"][0]
+    start = START_MS + 9 * 24 * HOUR_MS
+    times = run(backtester, start_date=start, end_date=start + 47 * HOUR_MS).report["data"][0]
+    assert days["rows"] == times["rows"] == 48
+    assert days["first"] == times["first"] == start
+    assert days["sha256"] == times["sha256"]
+
+
+def test_the_first_decision_is_at_the_close_of_the_first_bar_and_warm_up_lies_before_it(backtester: Backtester) -> None:
+    whole = run(backtester, start_date="2020-01-01")
+    entry = next(trade for trade in whole.trades if trade.entry_time_ms > START_MS + 100 * HOUR_MS)
+    signal_bar = entry.entry_time_ms - HOUR_MS
+    assert run(backtester, start_date=signal_bar).trades[0].entry_time_ms == entry.entry_time_ms
+    later = run(backtester, start_date=entry.entry_time_ms)
+    assert all(trade.entry_time_ms != entry.entry_time_ms for trade in later.trades)
+
+
+def test_the_same_request_gives_the_same_report(backtester: Backtester) -> None:
+    first, second = (run(backtester, coins=["BTC", "ETH", "SOL"], leverage=3.0) for _ in range(2))
+    for report in (first.report, second.report):
+        del report["engine"]["seconds"]
+    assert first.report == second.report
+    assert first.trades == second.trades
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"coins": ["NOPE"]}, "coins"),
+        ({"coins": ["BTC", "btc"], "venue": "binance"}, "coins"),
+        ({"coins": []}, "coins"),
+        ({"start_date": "2020-13-01"}, "start_date"),
+        ({"start_date": "2021-01-01", "end_date": "2020-01-01"}, "end_date"),
+        ({"start_date": "2030-01-01", "end_date": "2030-02-01"}, "start_date"),
+        ({"interval": "7m"}, "interval"),
+        ({"market": "perp-mark"}, "market"),
+        ({"leverage": 0}, "leverage"),
+        ({"leverage": True}, "leverage"),
+        ({"initial_capital": -1}, "initial_capital"),
+        ({"trade_fee_rate": "0.1"}, "trade_fee_rate"),
+        ({"fill_price": "best"}, "fill_price"),
+        ({"detail_interval": "1d"}, "detail_interval"),
+        ({"strategy": None}, "strategy_id"),
+        ({"strategy_id": 1}, "strategy"),
+        ({"nonsense": 1}, "nonsense"),
+        ({"strategy": {**CROSS, "buy_groups": [{"conditions": [{"indicator_type": "MA", "signal_type": "x"}]}]}},
+         "strategy.buy_groups.0.conditions.0.signal_type"),
+    ],
+)  # fmt: skip
+def test_bad_requests_are_refused_by_the_name_of_the_field(
+    backtester: Backtester, changes: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidValue) as refusal:
+        backtester.prepare(body(**changes))
+    assert refusal.value.field == field
+
+
+def test_a_cancelled_run_stops(backtester: Backtester) -> None:
+    with pytest.raises(Cancelled):
+        backtester.run(backtester.prepare(body()), lambda _done: None, lambda: True)
+
+
+@pytest.mark.parametrize(
+    "risk",
+    [
+        ALL_OFF,
+        {**ALL_OFF, "stop_loss_percent": 3, "take_profit_percent": 4},
+        {**ALL_OFF, "max_position_size_percent": 20, "max_leverage": 1.5, "stop_loss_percent": 5},
+    ],
+)
+def test_a_model_whose_limits_are_parameters_gets_the_same_from_kernel_and_engine(
+    backtester: Backtester, models: Models, risk: dict[str, float]
+) -> None:
+    models.model = a_model(risk=risk)
+    plan = backtester.prepare({"model_id": 1, "start_date": "2020-01-05", "end_date": "2020-04-30"})
+    terms = kernel_terms(plan)
+    assert terms is not None
+    data: list[CoinData] = [backtester.reader.read(coin, plan.history) for coin in plan.coins]
+    program = compile_ruleset(CROSS)
+    fast = run_kernel(terms, data, program.signals)
+    slow = run_engine(plan, data, program, lambda _done: None, lambda: False)
+    assert len(fast.trades) > 50
+    assert len(fast.trades) == len(slow.trades)
+    assert fast.equity is not None
+    assert slow.equity is not None
+    np.testing.assert_allclose(fast.equity, slow.equity, rtol=0, atol=1e-9 * 5_000)
+    np.testing.assert_allclose(np.sort(fast.trades.pnl), np.sort(slow.trades.pnl), rtol=0, atol=1e-9 * 5_000)
+    assert fast.total_fees == pytest.approx(slow.total_fees, abs=1e-6)
+    assert fast.max_drawdown == pytest.approx(slow.max_drawdown, abs=1e-9)
+
+
+def test_a_limit_that_the_kernel_does_not_know_goes_through_the_engine(backtester: Backtester, models: Models) -> None:
+    models.model = a_model(risk={**ALL_OFF, "max_open_positions": 1})
+    plan = backtester.prepare({"model_id": 1, "start_date": "2020-01-05", "end_date": "2020-02-29"})
+    assert kernel_terms(plan) is None
+    trades = backtester.run(plan, lambda _done: None, lambda: False).trades
+    spans = sorted((trade.entry_time_ms, trade.exit_time_ms) for trade in trades)
+    assert len(trades) > 5
+    assert all(later[0] >= earlier[1] for earlier, later in zip(spans, spans[1:], strict=False)), "one at a time"
+
+
+def test_a_hold_model_buys_by_weight_and_keeps(backtester: Backtester, models: Models) -> None:
+    models.model = replace(a_model(kind="hold", leverage=1.0), slippage_bps=0.0)
+    plan = backtester.prepare({"model_id": 1, "start_date": "2020-01-05", "end_date": "2020-02-29", "funding": "none"})
+    outcome = backtester.run(plan, lambda _done: None, lambda: False)
+    assert [trade.coin for trade in outcome.trades] == ["BTC", "ETH", "SOL"]
+    invested = {trade.coin: trade.quantity * trade.entry_price for trade in outcome.trades}
+    assert invested["BTC"] == pytest.approx(2_500, rel=1e-6)
+    assert all(trade.reason == "open" for trade in outcome.trades)
+    assert outcome.report["summary"]["total_trades"] == 0
