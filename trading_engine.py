@@ -73,7 +73,8 @@ class EngineState:
     """What an engine remembers between steps; a restart reads it back from the store.
 
     `settled_ms`: every price up to here has been applied. `decided_ms`: the newest candle close that was
-    decided on. The day is the UTC day of the last step; `day_start_equity` its equity at 00:00.
+    decided on. The day is the UTC day of the last step; `day_start_equity` its equity at 00:00, with the account
+    behind it where this engine saw the day begin. `bought`: coins that the account has ever opened.
     """
 
     settled_ms: int
@@ -82,6 +83,8 @@ class EngineState:
     day_start_equity: float | None = None
     day_low_equity: float | None = None
     opens_today: int = 0
+    day_start_account: Account | None = None
+    bought: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +200,9 @@ class TradingEngine:
         state.settled_ms = prices.end_ms
         if batch.fills or batch.orders:
             self._coins = None
-            state.opens_today += sum(1 for fill in batch.fills if fill.opens)
+            opened = [fill.coin for fill in batch.fills if fill.opens]
+            state.opens_today += len(opened)
+            state.bought.update(opened)
         if self._tracks_loss and state.day_low_equity is not None:
             state.day_low_equity = min(state.day_low_equity, broker.account().total_value)
         return batch.fills
@@ -210,7 +215,8 @@ class TradingEngine:
         if time_ms < state.day_start_ms:
             return
         state.day_start_ms = floor_ms(time_ms, DAY_MS)
-        state.day_start_equity = state.day_low_equity = self.parts.broker.account().total_value
+        state.day_start_account = self.parts.broker.account()
+        state.day_start_equity = state.day_low_equity = state.day_start_account.total_value
         state.opens_today = 0
 
     def involved(self) -> tuple[str, ...]:
@@ -246,7 +252,7 @@ class TradingEngine:
 
     def _view(self, now_ms: int, bars: Mapping[str, Bars], fresh: frozenset[str]) -> MarketView:
         terms, state = self.terms, self.state
-        extras: dict[str, Any] = {}
+        extras: dict[str, Any] = {"bought": frozenset(state.bought)}
         if state.day_low_equity is not None:
             extras["day_low_equity"] = state.day_low_equity
         return MarketView(

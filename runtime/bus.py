@@ -27,7 +27,7 @@ class Bus:
         for handler in (*self._handlers.get(event.kind, ()), *self._handlers.get(EVERYTHING, ())):
             try:
                 handler(event)
-            except Exception:  # noqa: BLE001 - the outermost edge of a listener; the publisher must not suffer
+            except Exception:  # the outermost edge of a listener; the publisher must not suffer
                 log.exception("an event handler failed", kind=event.kind)
 
     def subscribe(self, kind: str, handler: Handler) -> Callable[[], None]:

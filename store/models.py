@@ -226,6 +226,12 @@ class ModelStore:
         with self._database.read() as session:
             return session.scalar(query) or 0
 
+    def coins_opened(self, model_id: int) -> set[str]:
+        """Coins that the account has ever bought or sold short."""
+        query = select(FillRow.coin).where(FillRow.model_id == model_id, FillRow.opens.is_(True)).distinct()
+        with self._database.read() as session:
+            return set(session.scalars(query))
+
     def closed_trades(self, model_id: int) -> int:
         with self._database.read() as session:
             return session.scalar(select(func.count()).where(TradeRow.model_id == model_id)) or 0
