@@ -72,13 +72,14 @@ class Coin:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`coins` are the members in their order."""
+    """`coins` are the members in their order, `sort_orders` what that order follows."""
 
     id: int
     name: str
     description: str
     is_builtin: bool
     coins: tuple[Coin, ...]
+    sort_orders: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,7 +432,14 @@ def _find_group(session: Session, group_id: int) -> tables.CoinGroup:
 
 def _to_group(row: tables.CoinGroup) -> Group:
     members = sorted(row.members, key=lambda member: (member.sort_order, member.coin_id))
-    return Group(row.id, row.name, row.description, row.is_builtin, tuple(_to_coin(member.coin) for member in members))
+    return Group(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        is_builtin=row.is_builtin,
+        coins=tuple(_to_coin(member.coin) for member in members),
+        sort_orders=tuple(member.sort_order for member in members),
+    )
 
 
 def _check_group_name(session: Session, name: str, but: int | None = None) -> None:

@@ -127,3 +127,9 @@ def _load_groups(session: Session, entries: list[dict[str, Any]], coins: Mapping
         for order, symbol in enumerate(entry["coins"]):
             session.add(tables.CoinGroupMember(group_id=row.id, coin_id=coins[symbol].id, sort_order=order))
     session.flush()
+
+
+def packaged_coins(path: Path) -> list[tuple[str, str | None, int | None]]:
+    """(symbol, category, market cap rank) of each coin as it comes with Curlew, whatever a user changed."""
+    coins = json.loads(path.read_text(encoding="utf-8"))["coins"]
+    return [(coin["symbol"], coin.get("category"), coin.get("market_cap_rank")) for coin in coins]

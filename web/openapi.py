@@ -42,6 +42,7 @@ class Operation:
     max_upload_bytes: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     is_public: bool = False
+    is_body_optional: bool = False
 
 
 def documented(
@@ -56,6 +57,7 @@ def documented(
     max_upload_bytes: int = 0,
     headers: Mapping[str, str] | None = None,
     is_public: bool = False,
+    is_body_optional: bool = False,
 ) -> Callable[[F], F]:
     """Describes a route under /api; every one needs it, or the server does not start.
 
@@ -63,12 +65,22 @@ def documented(
     `answer`: model, or list[model], of the answer with `status`; `also`: further statuses.
     `produces`: media type where the answer is not JSON. `upload`: form fields of a multipart upload
     with their descriptions (then the body is not JSON). `headers`: request headers that are read.
-    `is_public`: answered without a login too.
+    `is_public`: answered without a login too. `is_body_optional`: no body means the body's defaults.
     """
 
     def mark(view: F) -> F:
         answers = {status: answer, **(also or {})}
-        operation = Operation(query, body, answers, produces, upload, max_upload_bytes, dict(headers or {}), is_public)
+        operation = Operation(
+            query=query,
+            body=body,
+            answers=answers,
+            produces=produces,
+            upload=upload,
+            max_upload_bytes=max_upload_bytes,
+            headers=dict(headers or {}),
+            is_public=is_public,
+            is_body_optional=is_body_optional,
+        )
         setattr(view, _ATTRIBUTE, operation)
         return view
 
@@ -202,6 +214,8 @@ def _complete_operation(described: dict[str, Any], operation: Operation) -> None
             parameter["schema"] = {**{k: v for k, v in parameter["schema"].items() if k != "anyOf"}, **variants[0]}
             if parameter["schema"].get("default", 0) is None:
                 del parameter["schema"]["default"]
+    if operation.is_body_optional:
+        described["requestBody"]["required"] = False
     if operation.upload is not None:
         described["requestBody"] = _upload_body(operation.upload)
 

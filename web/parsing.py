@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from domain.errors import InvalidValue
-from web.schemas import INT64_MAX, Body, Query
+from web.openapi import current_operation
+from web.schemas import INT64_MAX, Query
 
 # Far deeper than any rule set; keeps recursive code below safe from a body made of brackets.
 MAX_DEPTH = 40
@@ -21,7 +22,7 @@ MAX_DEPTH = 40
 # NUL cannot be stored by PostgreSQL, a lone surrogate by nobody.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-B = TypeVar("B", bound=Body)
+M = TypeVar("M", bound=BaseModel)
 Q = TypeVar("Q", bound=Query)
 
 
@@ -98,9 +99,15 @@ def check_body(*, is_upload: bool) -> None:
     _check_storable(g.json, "")
 
 
-def body(model: type[B]) -> B:
-    """The request's JSON body as `model`: 400 where there is none, 422 naming the field where it is wrong."""
+def body(model: type[M]) -> M:
+    """The request's JSON body as `model`: 400 where there is none, 422 naming the field where it is wrong.
+
+    A route that is documented with `is_body_optional` gets the defaults where there is none.
+    """
     if not has_body():
+        operation = current_operation()
+        if operation is not None and operation.is_body_optional:
+            return _validated(model, {}, is_json=True)
         raise BadRequest(_("A JSON object is expected in the body."))
     if not isinstance(g.json, dict):
         raise InvalidValue(_("A JSON object is expected in the body."))
@@ -118,9 +125,6 @@ def query(model: type[Q]) -> Q:
             found[name] = given[0]
     _check_storable(found, "")
     return _validated(model, found, is_json=False)
-
-
-M = TypeVar("M", bound=BaseModel)
 
 
 def _validated(model: type[M], data: dict[str, Any], *, is_json: bool) -> M:

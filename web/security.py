@@ -232,6 +232,15 @@ class _QuietSessions(SecureCookieSessionInterface):
             super().save_session(app, session, response)
 
 
+def _csrf_token() -> str:
+    """For forms and scripts. Empty where nobody logs in: a token needs a cookie, and Origin proves enough there."""
+    from flask_wtf.csrf import generate_csrf
+
+    from web.auth import needs_login
+
+    return str(generate_csrf()) if needs_login() else ""
+
+
 # -- registration -------------------------------------------------------------------------
 
 
@@ -261,9 +270,7 @@ def register_security(app: Flask, settings: Settings) -> None:
         WTF_CSRF_TIME_LIMIT=None,
         MAX_CONTENT_LENGTH=MAX_JSON_BYTES,
     )
-    from flask_wtf.csrf import generate_csrf
-
     app.session_interface = _QuietSessions()
-    app.jinja_env.globals["csrf_token"] = generate_csrf  # sets a cookie: for pages where a login is needed
+    app.jinja_env.globals["csrf_token"] = _csrf_token
     app.before_request(_guard)
     app.wsgi_app = SecureGateway(app, app.wsgi_app)  # type: ignore[method-assign]

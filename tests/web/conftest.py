@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ def make_app(settings: Settings, *, load: bool = True) -> Flask:
     catalogue = Catalogue(database)
     if load:
         catalogue.load()
-    services = Services(
-        settings=settings, database=database, clock=FakeClock(), catalogue=catalogue,
-        secrets=Secrets(settings.data_dir), workspace=None, bus=None, candles=None, funding=None,
-        market=None, strategies=None, models=None, backtests=None,
-    )  # fmt: skip
+    parts = {
+        "settings": settings, "database": database, "clock": FakeClock(), "catalogue": catalogue,
+        "secrets": Secrets(settings.data_dir),
+    }  # fmt: skip
+    services = Services(**{field.name: parts.get(field.name) for field in fields(Services)})
     app = Flask("curlew", root_path=str(config.ROOT))
     register_web(app, services)
     app.testing = True
