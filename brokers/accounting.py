@@ -27,6 +27,9 @@ MIN_NOTIONAL = 1.0
 # Maintenance rate of an instrument of which nothing is known.
 DEFAULT_MAINTENANCE_RATE = 0.01
 
+# A price this near to a level has touched it: 100 + 10 % is 110.00000000000001 in floats. Far below any tick.
+TOUCH = 1e-12
+
 # Why a position was left: what `inside_exit` returns. The numbers index REASONS.
 EXIT_NONE = 0
 EXIT_SIGNAL = 1
@@ -66,21 +69,21 @@ def stop_price(sign: float, entry: float, percent: float) -> float:
     """Stop-loss level: `percent` of the entry price as filled, against the position. NaN for 0."""
     if percent <= 0.0:
         return NAN
-    return entry * (1.0 - sign * percent / 100.0)
+    return entry * (100.0 - sign * percent) / 100.0
 
 
 def target_price(sign: float, entry: float, percent: float) -> float:
     """Take-profit level: `percent` of the entry price as filled, in the position's favour. NaN for 0."""
     if percent <= 0.0:
         return NAN
-    return entry * (1.0 + sign * percent / 100.0)
+    return entry * (100.0 + sign * percent) / 100.0
 
 
 def trailing_price(sign: float, best: float, percent: float) -> float:
     """Trailing-stop level: `percent` behind the best price so far. NaN for 0."""
     if percent <= 0.0:
         return NAN
-    return best * (1.0 - sign * percent / 100.0)
+    return best * (100.0 - sign * percent) / 100.0
 
 
 def follow_best(sign: float, best: float, high: float, low: float) -> float:
@@ -222,8 +225,8 @@ def liquidation_price(sign: float, entry: float, quantity: float, margin: float,
 def is_beyond(sign: float, price: float, level: float) -> bool:
     """Whether `price` has touched or passed a level on the losing side. False where either is NaN."""
     if sign > 0.0:
-        return price <= level
-    return price >= level
+        return price <= level * (1.0 + TOUCH)
+    return price >= level * (1.0 - TOUCH)
 
 
 def worse_of(sign: float, price: float, level: float) -> float:

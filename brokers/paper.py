@@ -217,7 +217,7 @@ class PaperBroker:
         for holding in self._holdings.values():
             copy = replace(holding)
             last = copy.entry if copy.last != copy.last else copy.last
-            trade = copy.reduce(1.0, last, 0.0, EXIT_OPEN, self._settled_ms).trade
+            trade = copy.reduce(1.0, last, 0.0, EXIT_OPEN, copy.last_ms).trade
             profit = holding.value_at(NAN) - holding.margin
             pnl = profit - holding.entry_fees + holding.funding
             paid_in = holding.margin - holding.funding
@@ -344,7 +344,7 @@ class PaperBroker:
                 self._exit(holding, kind, _quoted(bar, at, holding.sign < 0), changes)
                 return
         holding.follow(bar)
-        holding.last = bar.close
+        holding.last, holding.last_ms = bar.close, changes.time_ms
 
     def _exit(self, holding: Holding, kind: int, price: float, changes: _Changes) -> None:
         """An exit that the broker holds itself, with an order row of its own."""
