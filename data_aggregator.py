@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 
 MAX_BARS = 1000
 PERP = "perp"
-# A quote that is asked for again within this time is the same quote.
-QUOTE_REUSE_MS = 1000
+# Within one second of market time a quote is asked for once.
+TICK_MS = 1000
 EXCHANGES = "exchanges"
 NO_VENUE = (
     "MARKET=exchanges: no venue answers, because the exchange venues are not part of this version yet. "
@@ -131,26 +131,27 @@ class MarketData:
 
     # -- quotes --------------------------------------------------------------------------
 
-    def quote(self, coin: str, *, market: str = PERP, max_age_ms: int = QUOTE_REUSE_MS) -> Quote:
-        """The latest quote, at most `max_age_ms` old where a source answers now.
+    def quote(self, coin: str, *, market: str = PERP, max_age_ms: int | None = None) -> Quote:
+        """The latest quote: of this second, or received less than `max_age_ms` ago where that is given.
 
         NotFound where no source lists the coin; NoSource where none answers.
         """
-        found = self._quotes([coin], market, max_age_ms, strict=True)
+        found = self._quotes([coin], market, max_age_ms)
         if coin not in found:
             raise NotFound(f"{coin} is not listed on {', '.join(self._sources)}", field="coin")
         return found[coin]
 
-    def quotes(self, coins: Iterable[str], *, market: str = PERP, max_age_ms: int = QUOTE_REUSE_MS) -> dict[str, Quote]:
+    def quotes(self, coins: Iterable[str], *, market: str = PERP, max_age_ms: int | None = None) -> dict[str, Quote]:
         """The latest quotes of all coins that have one, in the order asked; NoSource where no source answers at all."""
-        return self._quotes(list(coins), market, max_age_ms, strict=False)
+        return self._quotes(list(coins), market, max_age_ms)
 
-    def _quotes(self, coins: list[str], market: str, max_age_ms: int, *, strict: bool) -> dict[str, Quote]:
+    def _quotes(self, coins: list[str], market: str, max_age_ms: int | None) -> dict[str, Quote]:
         now = self._clock.now_ms()
+        since = floor_ms(now, TICK_MS) if max_age_ms is None else now - max_age_ms + 1
         found: dict[str, Quote] = {}
         for coin in coins:
             kept: Quote | None = self._cache.get(f"price:{market}:{coin}", now)
-            if kept is not None and now - kept.received_ms < max_age_ms:
+            if kept is not None and kept.received_ms >= since:
                 found[coin] = kept
         missing = [coin for coin in coins if coin not in found]
         if missing:
