@@ -25,8 +25,10 @@ from runtime.runner import Runner
 from runtime.services import Services
 from store.backtests import BacktestStore
 from store.candles import CandleStore
-from store.catalogue import Catalogue
+from store.catalogue import DATA_FILE, Catalogue
+from store.catalogue_load import packaged_coins
 from store.funding import FundingStore
+from store.models import ModelStore
 from store.secrets import Secrets
 from store.series_lookup import SeriesLookup
 from store.strategies import StrategyStore
@@ -88,7 +90,7 @@ def build_services(settings: Settings, database: Database) -> Services:
     )
     backtests = BacktestService(
         BacktestStore(database, settings.data_dir / "backtests"),
-        Backtester(candles, funding, lookup, strategies),
+        Backtester(candles, funding, lookup, strategies, ModelStore(database)),
         bus,
         wall,
     )
@@ -112,7 +114,8 @@ def build_services(settings: Settings, database: Database) -> Services:
 
 def simulated_venue(settings: Settings, workspace: Workspace, catalogue: Catalogue, clock: Clock) -> SimulatedVenue:
     """The simulated market of this workspace, listing every coin of the catalogue."""
-    coins = [SimCoin(coin.symbol, coin.category, coin.market_cap_rank) for coin in catalogue.list_coins(is_active=None)]
+    # Facts that come with the program: a price must not move because somebody edits a coin.
+    coins = [SimCoin(*facts) for facts in packaged_coins(DATA_FILE)]
     market = SimulatedMarket(workspace.seed(settings.simulated_seed), coins)
     return SimulatedVenue(market, clock, lambda: [coin.symbol for coin in catalogue.list_coins(is_active=None)])
 

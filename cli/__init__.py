@@ -8,10 +8,9 @@ from flask import Flask
 def register_commands(app: Flask) -> None:
     from cli.backtest import backtest_cli
     from cli.candles import candles_cli
-    from cli.database import database_commands
+    from cli.database import migrate_safely_command
     from cli.funding import funding_cli
 
     for group in (candles_cli, funding_cli, backtest_cli):
         app.cli.add_command(group)
-    for command in database_commands:
-        app.cli.add_command(command)
+    app.cli.add_command(migrate_safely_command)
