@@ -47,6 +47,21 @@ class Run(Answer):
     url: str
 
 
+class CoinCandles(Answer):
+    """A stored series that can be backtested."""
+
+    coin: str
+    name: str
+    venue: str
+    market: str
+    symbol: str
+    interval: str
+    rows: int
+    first: int
+    last: int
+    gaps: int
+
+
 class Report(Answer):
     """The contract's report."""
 
@@ -82,6 +97,29 @@ def run_backtest() -> Response:
 @documented(answer=Started, status=202)
 def restart_backtest(run_id: int) -> Response:
     return _wait_or_point_to(services().backtests.restart(run_id))
+
+
+@bp.get("/backtest/coins")
+@documented(answer=list[CoinCandles])
+def list_coins_with_candles() -> Response:
+    """Every stored series of traded prices with the coin it is of: what a form may offer."""
+    return render(
+        [
+            {
+                "coin": series.coin,
+                "name": series.name,
+                "venue": series.info.key.venue,
+                "market": series.info.key.market,
+                "symbol": series.info.key.symbol,
+                "interval": series.info.key.interval,
+                "rows": series.info.rows,
+                "first": series.info.first_ms,
+                "last": series.info.last_ms,
+                "gaps": series.info.gaps,
+            }
+            for series in services().lookup.tradable()
+        ]
+    )
 
 
 @bp.get("/backtests")
