@@ -122,7 +122,7 @@ def open_size(equity: float, cash: float, size_percent: float, leverage: float, 
     if margin + fee > cash:
         margin = cash / (1.0 + fee_rate * leverage)
         fee = cash - margin
-    if not margin * leverage >= MIN_NOTIONAL:
+    if not margin * leverage >= MIN_NOTIONAL * (1.0 - TOUCH):
         return 0.0, 0.0
     return margin, fee
 
