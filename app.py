@@ -18,6 +18,7 @@ from domain.ports import Clock, MarketSource
 from runtime.backtests import BacktestService
 from runtime.bus import Bus
 from runtime.clock import SystemClock, open_market_clock
+from runtime.event_log import EventLog
 from runtime.logs import configure_logging
 from runtime.migrate import migrate_safely
 from runtime.models import ModelService
@@ -27,11 +28,12 @@ from store.backtests import BacktestStore
 from store.candles import CandleStore
 from store.catalogue import DATA_FILE, Catalogue
 from store.catalogue_load import packaged_coins
+from store.events import EventStore
 from store.funding import FundingStore
 from store.models import ModelStore
 from store.secrets import Secrets
 from store.series_lookup import SeriesLookup
-from store.strategies import StrategyStore
+from strategies.store import StrategyStore
 from store.workspace import Workspace, resolve_market
 from venues.simulated import SimCoin, SimulatedMarket, SimulatedVenue
 from web import register_web
@@ -78,6 +80,7 @@ def build_services(settings: Settings, database: Database) -> Services:
         simulated = simulated_venue(settings, workspace, catalogue, clock)
         sources = {simulated.name: simulated}
     bus = Bus()
+    EventLog(EventStore(database), bus)
     data = MarketData(
         sources,
         candles,
@@ -107,7 +110,7 @@ def build_services(settings: Settings, database: Database) -> Services:
         secrets=Secrets(settings.data_dir),
         market=data,
         strategies=strategies,
-        models=ModelService(database, catalogue, data, clock, bus),
+        models=ModelService(database, catalogue, data, strategies, clock, bus, settings),
         backtests=backtests,
     )
 

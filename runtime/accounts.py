@@ -27,7 +27,7 @@ from trading_engine import EngineState, Parts, StepResult, Terms, TradingEngine
 
 if TYPE_CHECKING:
     from data_aggregator import MarketData
-    from store.strategies import StrategyStore
+    from strategies.store import StrategyStore
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +44,10 @@ class Desk:
     models: ModelStore
     ledger: LedgerStore
     snapshots: SnapshotStore
+
+
+class Busy(Retryable):
+    """Somebody else is stepping this account."""
 
 
 class LiveAccount:
@@ -154,11 +158,11 @@ class Accounts:
     def locked(self, model_id: int, wait_s: float = -1) -> Iterator[LiveAccount]:
         """The account, for this thread alone. After an error it is read back from the store the next time.
 
-        NotFound where there is no such model; Retryable where it is still busy after `wait_s`.
+        NotFound where there is no such model; Busy where it still is after `wait_s`.
         """
         lock = self._lock_of(model_id)
         if not lock.acquire(timeout=wait_s):
-            raise Retryable(f"model {model_id} is busy; try again")
+            raise Busy(f"model {model_id} is busy; try again")
         try:
             account = self._open.get(model_id)
             if account is None:

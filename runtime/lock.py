@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
@@ -26,10 +28,31 @@ class RuntimeLock:
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]
         self.path = data_dir / f"scheduler-{digest}.lock"
         self._descriptor: int | None = None
+        self._holders = 0
+        self._mutex = threading.Lock()
 
     def acquire(self) -> bool:
-        if self._descriptor is not None:
+        """Whether this process has it now. Each acquire that succeeds is paired with a release."""
+        with self._mutex:
+            if self._descriptor is None and not self._take():
+                return False
+            self._holders += 1
             return True
+
+    def release(self, before: Callable[[], None] | None = None) -> None:
+        """The last holder lets go, after calling `before`."""
+        with self._mutex:
+            self._holders -= 1
+            if self._holders > 0 or self._descriptor is None:
+                return
+            try:
+                if before is not None:
+                    before()
+            finally:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def _take(self) -> bool:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -41,12 +64,3 @@ class RuntimeLock:
         os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor = descriptor
         return True
-
-    def release(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    @property
-    def held(self) -> bool:
-        return self._descriptor is not None

@@ -232,9 +232,12 @@ class ModelStore:
         with self._database.read() as session:
             return set(session.scalars(query))
 
-    def closed_trades(self, model_id: int) -> int:
+    def trade_count_and_cost(self, model_id: int) -> tuple[int, float]:
+        """Closed trades, and what its language model has cost so far."""
+        trades = select(func.count()).where(TradeRow.model_id == model_id)
+        costs = select(AiDecision.cost).where(AiDecision.model_id == model_id, AiDecision.cost.is_not(None))
         with self._database.read() as session:
-            return session.scalar(select(func.count()).where(TradeRow.model_id == model_id)) or 0
+            return session.scalar(trades) or 0, float(sum(session.scalars(costs)))
 
     def prune_decisions(self, before_ms: int) -> int:
         """Removes decisions older than `before_ms` that led to no order; returns how many."""

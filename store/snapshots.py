@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select
@@ -68,6 +68,20 @@ class SnapshotStore:
         with self._database.read() as session:
             return [_snapshot(row) for row in reversed(session.scalars(query).all())]
 
+    def after(self, model_id: int, snapshot_id: int) -> list[tuple[int, int, float]]:
+        """(id, time, equity) of those stored after `snapshot_id`, in order."""
+        query = (
+            select(AccountSnapshot.id, AccountSnapshot.timestamp_ms, AccountSnapshot.equity)
+            .where(AccountSnapshot.model_id == model_id, AccountSnapshot.id > snapshot_id)
+            .order_by(AccountSnapshot.id)
+        )
+        with self._database.read() as session:
+            return [(row_id, time_ms, float(equity)) for row_id, time_ms, equity in session.execute(query).tuples()]
+
+    def clear(self, model_id: int) -> None:
+        with self._database.write() as session:
+            session.execute(delete(AccountSnapshot).where(AccountSnapshot.model_id == model_id))
+
     def day(self, model_id: int, day_start_ms: int) -> tuple[float | None, float | None]:
         """Equity at the day's start (the newest snapshot up to it, else the first of the day) and the day's lowest."""
         mine = AccountSnapshot.model_id == model_id
@@ -101,16 +115,6 @@ class SnapshotStore:
                 )
             )
             return int(gone.rowcount)  # type: ignore[attr-defined]
-
-
-def max_drawdown_percent(equities: Sequence[float]) -> float:
-    """Largest fall from a high before it, in percent, positive; 0 for fewer than two points."""
-    high, worst = 0.0, 0.0
-    for equity in equities:
-        high = max(high, equity)
-        if high > 0:
-            worst = max(worst, 100 * (high - equity) / high)
-    return worst
 
 
 def _snapshot(row: AccountSnapshot) -> Snapshot:

@@ -44,11 +44,11 @@ def market_label() -> str:
 
 
 def scheduler_state() -> str:
-    """`running`, `stopped`, or `off` where this process only serves pages."""
+    """`running`, `elsewhere` (another process has it), `stopped`, or `off` where nothing was ever started."""
     runner = services().runner
     if runner is None:
         return "off"
-    return "running" if runner.is_running else "stopped"
+    return runner.state
 
 
 def shell_facts() -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Health(Answer):
     market: str
     sources: dict[str, SourceState]
     database: Literal["ok", "down"]
-    scheduler: Literal["running", "stopped", "off"]
+    scheduler: Literal["running", "elsewhere", "stopped", "off"]
 
 
 def _database_state() -> Literal["ok", "down"]:
@@ -50,11 +50,11 @@ def _sources() -> dict[str, SourceState]:
     return {name: SourceState(state=each.state, last_ok=each.last_ok, error=each.error) for name, each in found.items()}
 
 
-def _scheduler() -> Literal["running", "stopped", "off"]:
+def _scheduler() -> Literal["running", "elsewhere", "stopped", "off"]:
     runner = services().runner
     if runner is None:
         return "off"
-    return "running" if runner.is_running else "stopped"
+    return runner.state
 
 
 @bp.get("")
