@@ -33,8 +33,8 @@ from store.funding import FundingStore
 from store.models import ModelStore
 from store.secrets import Secrets
 from store.series_lookup import SeriesLookup
-from strategies.store import StrategyStore
 from store.workspace import Workspace, resolve_market
+from strategies.store import StrategyStore
 from venues.simulated import SimCoin, SimulatedMarket, SimulatedVenue
 from web import register_web
 from web.security import check_bind

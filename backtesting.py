@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from store.funding import FundingStore
     from store.models import ModelConfig, ModelStore
     from store.series_lookup import SeriesLookup
-    from store.strategies import StrategyStore
     from strategies.signals import Program
+    from strategies.store import StrategyStore
 
 # Bars loaded before the start at least, where that many are stored. A strategy that remembers longer
 # (Program.history: until a value depends on its seed by less than one part in 1e9) gets more.

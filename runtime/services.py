@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from store.funding import FundingStore
     from store.secrets import Secrets
     from store.series_lookup import SeriesLookup
-    from store.strategies import StrategyStore
     from store.workspace import Workspace
+    from strategies.store import StrategyStore
 
 
 @dataclass(slots=True)
