@@ -1,6 +1,6 @@
 """What the simulated market knows of each coin: a plausible start, size and temper.
 
-Parameters depend on the seed and the coin's symbol (and the catalogue's own facts of it) only, never on
+Parameters depend on the seed, the coin's symbol and the facts that come with the program only, never on
 what a user edits, so that a price stays where it was. A coin that nobody has heard of gets a temper too.
 """
 
@@ -24,6 +24,7 @@ CATEGORY_SIGMA = {
     "Payment": 0.045,
     "AI": 0.062,
     "Storage": 0.054,
+    "Gaming": 0.057,
 }
 OTHER_SIGMA = 0.055
 
@@ -107,6 +108,22 @@ KNOWN: dict[str, tuple[float, float, float]] = {
     "PAXG": (1520.0, 0.009, 0.6),
     "XAUT": (1520.0, 0.009, 0.6),
 }
+# Coins of which only the price level is worth telling.
+STARTS: dict[str, float] = {
+    "A": 2.6, "ACH": 0.004, "AERO": 0.05, "AIOZ": 0.01, "ANKR": 0.0016, "APE": 7.0, "API3": 1.6, "ARKM": 0.4,
+    "ASTER": 1.0, "BABYDOGE": 1.2e-9, "BAT": 0.19, "BERA": 6.0, "BGB": 0.06, "BLUR": 0.5, "BOME": 0.01, "BSV": 97.0,
+    "BTT": 3e-7, "CAKE": 0.6, "CELO": 1.5, "CFX": 0.09, "CHZ": 0.008, "COTI": 0.008, "DCR": 17.0, "DYDX": 3.0,
+    "EIGEN": 3.5, "ENA": 0.5, "ENJ": 0.08, "ENS": 14.0, "ETHFI": 3.0, "FARTCOIN": 0.3, "FLOW": 3.0, "FTT": 2.2,
+    "GALA": 0.002, "GLM": 0.035, "GMT": 0.3, "GMX": 20.0, "HOT": 0.0006, "IMX": 0.8, "IO": 2.5, "IP": 3.0,
+    "JASMY": 0.01, "JTO": 2.0, "JUP": 0.6, "KAIA": 0.14, "KAITO": 1.2, "KAS": 0.01, "KSM": 2.0, "LINEA": 0.02,
+    "LRC": 0.02, "LUNC": 0.0001, "MANTA": 1.5, "MASK": 2.5, "MEME": 0.01, "METIS": 5.0, "MEW": 0.004, "MINA": 1.0,
+    "MNT": 0.5, "MOG": 1e-6, "MON": 0.03, "MOODENG": 0.15, "MORPHO": 1.5, "NEXO": 0.1, "NOT": 0.006, "ONDO": 0.3,
+    "ORDI": 15.0, "PENDLE": 0.8, "PENGU": 0.02, "PEOPLE": 0.02, "PNUT": 0.5, "PUMP": 0.004, "PYTH": 0.35, "QTUM": 1.7,
+    "RAY": 1.5, "RONIN": 1.2, "ROSE": 0.045, "RVN": 0.023, "SATS": 3e-7, "SC": 0.0014, "SEI": 0.2, "SKY": 0.06,
+    "SPX": 0.3, "STORJ": 0.13, "STRK": 0.8, "SYRUP": 0.3, "TIA": 3.0, "TRB": 12.0, "TURBO": 0.004, "TWT": 0.03,
+    "UMA": 3.0, "VIRTUAL": 0.6, "W": 0.4, "WAL": 0.4, "WLD": 1.8, "WLFI": 0.2, "WOO": 0.04, "XDC": 0.005,
+    "XEC": 3e-5, "XPL": 0.6, "XVG": 0.0035, "YGG": 0.5, "ZIL": 0.005, "ZK": 0.1, "ZRO": 3.0,
+}  # fmt: skip
 # The same asset in another wrapping moves with it.
 FOLLOWS = {"WBTC": "BTC", "CBBTC": "BTC", "TBTC": "BTC", "WETH": "ETH", "STETH": "ETH", "WBETH": "ETH"}
 # Stablecoins by symbol, for coins that come without a category. The peg in dollars.
@@ -210,7 +227,11 @@ def _temper(asset: str, coin: SimCoin, draw: tuple[float, ...]) -> tuple[float, 
         start, sigma, trend = KNOWN[asset]
         return coin.start_price or start, sigma, trend
     low, high = _ANY_MEME_START if coin.category == "Meme" else _ANY_START
-    start = coin.start_price or float(f"{math.exp(math.log(low) + draw[0] * math.log(high / low)):.4g}")
+    start = (
+        coin.start_price
+        or STARTS.get(asset)
+        or float(f"{math.exp(math.log(low) + draw[0] * math.log(high / low)):.4g}")
+    )
     sigma = CATEGORY_SIGMA.get(coin.category or "", OTHER_SIGMA) * (0.9 + 0.25 * draw[1])
     return start, sigma, -0.3 + 1.8 * draw[3]
 

@@ -72,7 +72,7 @@ class SimulatedMarket:
         self._sectors: dict[str, Factor] = {}
         self._coins: dict[str, _Coin] = {}
         self._factor_days: Recent[PathBlock] = Recent(250)
-        self._minute_days: Recent[Bars] = Recent(400)
+        self._minute_days: Recent[Bars] = Recent(600)
         self._hours: Recent[Bars] = Recent(1000)
         self._days: Recent[Bars] = Recent(2000)
         self._paths: Recent[FloatArray] = Recent(1000)

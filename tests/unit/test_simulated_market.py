@@ -16,8 +16,8 @@ from domain.errors import NotFound
 from domain.market import Bars
 from domain.resample import resample
 from domain.times import DAY_MS, HOUR_MS, INTERVALS_MS, MINUTE_MS, SECOND_MS, WEEK_MS, floor_ms
-from venues.simulated import GENESIS_MS, SimCoin, SimulatedMarket
-from venues.simulated_coins import CATEGORY_SIGMA, KNOWN, shape_coin
+from venues.simulated import GENESIS_MS, SimCoin, SimulatedMarket, shipped_coins
+from venues.simulated_coins import CATEGORY_SIGMA, FOLLOWS, GOLD, KNOWN, shape_coin
 from venues.simulated_noise import derive_key, hash_many, hash_one
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -307,6 +307,20 @@ def test_every_coin_has_a_temper(symbol: str, category: str | None) -> None:
     assert lots == pytest.approx(round(lots))
     assert lots >= 1
     assert shape.start / shape.tick >= 9_999
+
+
+def test_the_shipped_coins_are_plausible() -> None:
+    coins = shipped_coins()
+    shapes = [shape_coin(SEED, coin, 0.014, {}) for coin in coins]
+    assert len(coins) >= 120
+    assert [shape.symbol for shape, coin in zip(shapes, coins, strict=True) if shape.is_stable] == [
+        coin.symbol for coin in coins if coin.category == "Stablecoins"
+    ]
+    assert {coin.symbol for coin in coins if coin.symbol in FOLLOWS or coin.symbol in GOLD} == {"WBTC", "PAXG", "XAUT"}
+    market = SimulatedMarket(SEED, coins)
+    for coin in coins:
+        days = market.bars(coin.symbol, "1d", END - 30 * DAY_MS, END)
+        assert market.shape(coin.symbol).start / 300 < days.low.min() < days.high.max() < 300_000
 
 
 def test_known_starts_are_kept(market: SimulatedMarket) -> None:
