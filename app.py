@@ -35,7 +35,7 @@ from store.secrets import Secrets
 from store.series_lookup import SeriesLookup
 from store.workspace import Workspace, resolve_market
 from strategies.store import StrategyStore
-from venues.simulated import SimulatedMarket, SimulatedVenue, shipped_coins
+from venues.simulated import SimCoin, SimulatedMarket, SimulatedVenue
 from web import register_web
 from web.security import check_bind
 
