@@ -6,7 +6,6 @@ perpetual pays funding. The venue lists coin + USDT.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
@@ -14,23 +13,16 @@ from domain.errors import NotFound
 from domain.market import Bars, Candle, FundingRate, Instrument, OrderBook, Quote
 from domain.ports import Clock
 from domain.times import SECOND_MS, floor_ms, interval_ms, to_ms
-from store.catalogue import DATA_FILE
 from venues.simulated_coins import CoinShape, SimCoin
 from venues.simulated_market import GENESIS_MS, SimulatedMarket
 from venues.simulated_noise import derive_key, hash_one
 
-__all__ = ["GENESIS_MS", "SimCoin", "SimulatedMarket", "SimulatedVenue", "shipped_coins"]
+__all__ = ["GENESIS_MS", "SimCoin", "SimulatedMarket", "SimulatedVenue"]
 
 NAME = "simulated"
 MARKETS = ("perp", "spot")
 _QUOTED_IN = "USDT"
 _MAX_DEPTH = 500
-
-
-def shipped_coins() -> list[SimCoin]:
-    """The coins that come with Curlew, as they come: what a user edits must not move a price."""
-    rows = json.loads(DATA_FILE.read_text(encoding="utf-8"))["coins"]
-    return [SimCoin(row["symbol"], row["category"], row["market_cap_rank"]) for row in rows]
 
 
 class SimulatedVenue:

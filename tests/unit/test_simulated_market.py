@@ -16,7 +16,9 @@ from domain.errors import NotFound
 from domain.market import Bars
 from domain.resample import resample
 from domain.times import DAY_MS, HOUR_MS, INTERVALS_MS, MINUTE_MS, SECOND_MS, WEEK_MS, floor_ms
-from venues.simulated import GENESIS_MS, SimCoin, SimulatedMarket, shipped_coins
+from store.catalogue import DATA_FILE
+from store.catalogue_load import packaged_coins
+from venues.simulated import GENESIS_MS, SimCoin, SimulatedMarket
 from venues.simulated_coins import CATEGORY_SIGMA, FOLLOWS, GOLD, KNOWN, shape_coin
 from venues.simulated_noise import derive_key, hash_many, hash_one
 
@@ -310,7 +312,7 @@ def test_every_coin_has_a_temper(symbol: str, category: str | None) -> None:
 
 
 def test_the_shipped_coins_are_plausible() -> None:
-    coins = shipped_coins()
+    coins = [SimCoin(*facts) for facts in packaged_coins(DATA_FILE)]
     shapes = [shape_coin(SEED, coin, 0.014, {}) for coin in coins]
     assert len(coins) >= 120
     assert [shape.symbol for shape, coin in zip(shapes, coins, strict=True) if shape.is_stable] == [
