@@ -1,14 +1,14 @@
 // Columns that several tables share, so that a coin, a model or a price looks the same everywhere.
 //
 //   modelCell(id, name)  coinCell(symbol)  modelColumn(names)  coinColumn()  timeColumn(label, key)
-//   tradeColumns({ models, onTrade })  decisionColumns({ models })  positionColumns({ models })
+//   tradeColumns({ models, short })  decisionColumns({ models })  positionColumns({ models })
 //   decisionDetails(row)               what a decision said and what each limit answered
 // `models`: Map of id -> {id, name} where rows of several models mix; else left out.
 
 import { h } from "../core/dom.js";
 import { t } from "../core/i18n.js";
 import { modelColor, swatch } from "../core/colors.js";
-import { DASH, actionChip, change, duration, int, money, num, percent, pnl, price, quantity, reasonText, sideChip, signalText, signedPercent, time } from "../core/format.js";
+import { DASH, actionChip, duration, fillText, int, money, num, percent, pnl, price, quantity, reasonText, sideChip, signalText, signedPercent, time } from "../core/format.js";
 
 export const coinCell = (symbol) => h("a", { class: "strong bright", href: `/charts?coin=${encodeURIComponent(symbol)}` }, symbol);
 
@@ -16,22 +16,25 @@ export const modelCell = (id, name) => h("span", { class: "nowrap" }, swatch(mod
 
 export const coinColumn = (key = "coin") => ({ key, label: t("Coin"), cell: (row) => coinCell(row[key]) });
 
-export const timeColumn = (label = t("Time"), key = "timestamp", options = { seconds: true }) => ({ key, label, cell: (row) => time(row[key], options) });
+export const timeColumn = (label = t("Time"), key = "timestamp", options = { seconds: true, date: "auto" }) => ({ key, label, cell: (row) => time(row[key], options) });
 
 const modelColumn = (models) => (models ? [{ key: "model_id", label: t("Model"), value: (row) => models.get(row.model_id)?.name ?? "", cell: (row) => modelCell(row.model_id, models.get(row.model_id)?.name) }] : []);
 
 export const priceColumn = (key, label, more = {}) => ({ key, label, align: "n", cell: (row) => price(row[key], row.coin ?? row.symbol), ...more });
 
-export function tradeColumns({ models = null } = {}) {
+export function tradeColumns({ models = null, short = false } = {}) {
   return [
     timeColumn(),
     ...modelColumn(models),
     coinColumn(),
-    { key: "signal", label: t("Signal"), value: (row) => signalText(row.signal), cell: (row) => h("span", { class: "nowrap" }, signalText(row.signal), " ", sideChip(row.side)) },
-    { key: "quantity", label: t("Quantity"), align: "n", cell: (row) => quantity(row.quantity) },
+    { key: "signal", label: t("Signal"), value: (row) => `${row.side} ${row.signal}`, cell: (row) => h("span", { title: signalText(row.signal) }, sideChip(row.side), ` ${fillText(row)}`) },
+    ...(short ? [] : [{ key: "quantity", label: t("Quantity"), align: "n", cell: (row) => quantity(row.quantity) }]),
     priceColumn("price", t("Price")),
     { key: "pnl", label: t("P&L"), align: "n", hint: t("Net of fees and funding; a dash on an opening"), cell: (row) => (row.pnl === null || row.pnl === undefined ? DASH : pnl(row.pnl)) },
-    { key: "fee", label: t("Fee"), align: "n", cell: (row) => money(row.fee) },
+    ...(short ? [] : [
+      { key: "fee", label: t("Fee"), align: "n", cell: (row) => money(row.fee) },
+      { key: "margin", label: t("Leverage"), align: "n", value: (row) => row.leverage, cell: (row) => `${num(row.leverage, 1, 0)}×` },
+    ]),
     { key: "reason", label: t("Reason"), value: (row) => reasonText(row.reason) },
   ];
 }
@@ -45,11 +48,11 @@ export function positionColumns({ models = null } = {}) {
     priceColumn("avg_price", t("Entry")),
     priceColumn("current_price", t("Price"), { flash: true }),
     { key: "value", label: t("Value"), align: "n", hint: t("Margin and unrealised profit or loss"), cell: (row) => money(row.value) },
-    { key: "unrealized_pnl", label: t("Unrealised P&L"), align: "n", cell: (row) => pnl(row.unrealized_pnl) },
-    { key: "pnl_percent", label: t("of margin"), align: "n", value: (row) => pnlPercent(row), cell: (row) => change(pnlPercent(row)) },
+    { key: "unrealized_pnl", label: t("Unrealised P&L"), align: "n", hint: t("And in percent of the margin"),
+      cell: (row) => h("span", null, pnl(row.unrealized_pnl), " ", h("span", { class: "label" }, signedPercent(pnlPercent(row)))) },
     priceColumn("liquidation_price", t("Liquidation"), { cell: (row) => (row.liquidation_price > 0 ? price(row.liquidation_price, row.coin) : DASH) }),
     { key: "stop_loss", label: t("Stop / target"), align: "n", sort: false, cell: (row) => h("span", { class: "nowrap" }, price(row.stop_loss, row.coin), " / ", price(row.take_profit, row.coin)) },
-    timeColumn(t("Opened"), "opened_at", {}),
+    timeColumn(t("Opened"), "opened_at", { date: "auto" }),
   ];
 }
 
@@ -70,7 +73,7 @@ export function decisionColumns({ models = null } = {}) {
     coinColumn("symbol"),
     { key: "action", label: t("Decision"), cell: (row) => actionChip(row.action) },
     { key: "executed", label: t("Outcome"), value: (row) => Number(row.executed), cell: outcomeChip },
-    { key: "reasoning", label: t("Why"), wrap: true, sort: false, cell: (row) => row.reasoning || DASH },
+    { key: "reasoning", label: t("Why"), rest: true, sort: false, cell: (row) => row.reasoning || DASH },
   ];
 }
 

@@ -6,7 +6,7 @@
 //       key: "price", label: t("Price"),       // label "" for columns of buttons (give `aria`)
 //       value: (row) => row.price,             // what is sorted and compared (default row[key])
 //       cell: (row) => price(row.price),       // text or node (default: the value as text)
-//       align: "n" | "c", wrap: true, hint: t("what it means"), sort: false, aria: t("Actions"), flash: true,
+//       align: "n" | "c", wrap: true, rest: true, hint: t("what it means"), sort: false, aria: t("Actions"), flash: true,
 //     }],
 //     rowKey: (row) => row.id,
 //     sort: { key: "price", dir: "desc" },     // or null: the order given
@@ -148,7 +148,7 @@ export class DataTable {
     const cells = this.columns.map((column) => {
       const value = column.value ? column.value(row) : row[column.key];
       const content = column.cell ? column.cell(row) : (value ?? DASH);
-      let look = [column.align, column.wrap ? "wrap" : null];
+      let look = [column.align, column.wrap ? "wrap" : null, column.rest ? "rest" : null];
       if (column.flash) {
         now[column.key] = value;
         const old = before?.[column.key];

@@ -6,13 +6,14 @@
 //   quantity(x)
 //   changed(x, text)                       <span class="up|down"> around a text; sign and colour
 //   pnl(x), change(x)                      the two most used of them
-//   time(ms, {seconds, date})              <time> in the viewer's zone, UTC on hover
+//   time(ms, {seconds, date: true|"auto"})  <time> in the viewer's zone, UTC on hover
 //   utc(ms), day(ms)                       text
 //   ago(seconds), duration(seconds)        text
 //   sideChip(side), reasonText(reason), signalText(signal), actionChip(action)
 
 import { h, pageData } from "./dom.js";
 import { locale, ngettext, t } from "./i18n.js";
+import { marketNow } from "./clock.js";
 
 export const DASH = "–";
 
@@ -95,9 +96,11 @@ function dateFormat(options) {
   return dateFormats.get(key);
 }
 
+// `date: "auto"` leaves the date out where it is today's (of the market's clock).
 export function localText(ms, { date = true, seconds = false, year = undefined } = {}) {
   if (!known(ms)) return DASH;
-  const withYear = year ?? Math.abs(Date.now() - ms) > 300 * 86400e3;
+  if (date === "auto") date = new Date(ms).toDateString() !== new Date(marketNow()).toDateString();
+  const withYear = year ?? Math.abs(marketNow() - ms) > 300 * 86400e3;
   return dateFormat({
     ...(date ? { month: "short", day: "2-digit", ...(withYear ? { year: "numeric" } : {}) } : {}),
     hour: "2-digit",
@@ -145,6 +148,11 @@ export function signalText(signal) {
   const words = { buy_to_enter: t("Buy to enter"), sell_to_enter: t("Sell to enter"), close_position: t("Close position") };
   return words[signal] ?? signal ?? DASH;
 }
+
+// A fill as people say it: "Long open", "Short close".
+export const fillText = (row) => (row.signal === "close_position" ? t("close") : t("open"));
+
+export const sourceText = (source) => (source === "simulated" ? t("SIMULATED market") : source ?? DASH);
 
 export function reasonText(reason) {
   const words = {

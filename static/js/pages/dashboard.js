@@ -3,7 +3,7 @@
 import { $, fill, h, pageData } from "../core/dom.js";
 import { api } from "../core/api.js";
 import { coinColor, modelColor, swatch } from "../core/colors.js";
-import { change, direction, int, kindText, money, num, percent, pnl, price, ratio, signedMoney, signedPercent } from "../core/format.js";
+import { change, direction, int, kindText, money, num, percent, pnl, price, ratio, signedMoney, signedPercent, sourceText } from "../core/format.js";
 import { ngettext, t } from "../core/i18n.js";
 import { live } from "../core/live.js";
 import { Panel, resource } from "../components/panel.js";
@@ -36,7 +36,7 @@ let state = null; // the last overview, corrected by pushes
 
 function makeTables() {
   tables.leaderboard = new DataTable($("#leaderboard-table"), {
-    caption: t("Leaderboard"), sort: { key: "return_percentage", dir: "desc" }, stack: true,
+    caption: t("Leaderboard"), sort: { key: "return_percentage", dir: "desc" },
     columns: [
       { key: "name", label: t("Model"), cell: (row) => modelCell(row.id, row.name) },
       { key: "status", label: t("Status"), cell: (row) => statusChip(row.status) },
@@ -62,7 +62,7 @@ function makeTables() {
   tables.positions = new DataTable($("#positions-table"), {
     caption: t("Open positions"), rowKey: (row) => `${row.model_id} ${row.coin}`, sort: { key: "unrealized_pnl", dir: "desc" }, columns: positionColumns({ models }),
   });
-  tables.trades = new DataTable($("#trades-table"), { caption: t("Latest trades"), columns: tradeColumns({ models }), tall: true, rowKey: (row) => `${row.model_id} ${row.id}` });
+  tables.trades = new DataTable($("#trades-table"), { caption: t("Latest trades"), columns: tradeColumns({ models, short: true }), tall: true, rowKey: (row) => `${row.model_id} ${row.id}` });
   tables.decisions = new DataTable($("#decisions-table"), { caption: t("Latest decisions"), columns: decisionColumns({ models }), tall: true, expand: decisionDetails });
 }
 
@@ -108,7 +108,7 @@ function paintDistribution() {
   ring.set(parts);
   const total = parts.reduce((sum, part) => sum + part.value, 0);
   fill($("#distribution-list"), parts.map((part) => h("li", null, swatch(part.color), h("span", { class: "name clip" }, part.label),
-    h("span", { class: "num" }, money(part.value)), h("span", { class: "num quiet" }, percent(total ? (part.value / total) * 100 : null, 1)))));
+    h("span", { class: "num" }, money(part.value)), h("span", { class: "num quiet share" }, percent(total ? (part.value / total) * 100 : null, 1)))));
 }
 
 function show(panel, rows, paint, source) {
@@ -127,7 +127,7 @@ function paint(overview, { flashNew = true } = {}) {
   models.clear();
   for (const model of state.models) models.set(model.id, model);
   const ledger = { source: t("Ledgers of the models (paper)"), simulated: false };
-  const market = { source: overview.price_source, simulated: overview.simulated, ageMs: overview.price_age_ms ?? 0 };
+  const market = { source: sourceText(overview.price_source), simulated: overview.simulated, ageMs: overview.price_age_ms ?? 0 };
   paintTotals(state.totals);
   show("equity", state.models, paintEquity, ledger);
   show("distribution", state.positions, paintDistribution, market);
