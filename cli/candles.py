@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from flask.cli import AppGroup, with_appcontext
 
 from cli.tables import ImportProgress, date_text, render_report, render_table
 from domain.errors import CurlewError
+from domain.times import interval_ms, to_ms
 from runtime.clock import SystemClock
 from runtime.services import services
 from store.importer import import_paths
@@ -74,3 +79,38 @@ def list_candles(as_json: bool) -> None:
         for info in found
     ]  # fmt: skip
     click.echo(render_table(heads, rows))
+
+
+@candles_cli.command("sync")
+@click.argument("coins", nargs=-1, required=True, metavar="COIN...")
+@click.option("--interval", required=True, help="1m, 5m, 15m, 1h, 4h, 1d, 1w, ...")
+@click.option("--since", required=True, type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]), help="UTC.")
+@click.option("--venue", help="A source of this workspace; silent: the first that lists the coin.")
+@click.option("--market", help="perp (the default where it is listed) or spot.")
+@with_appcontext
+def sync_candles(coins: tuple[str, ...], interval: str, since: datetime, venue: str | None, market: str | None) -> None:
+    """Fetches and stores closed candles; run again, it fetches only what is missing."""
+    from cli.candle_sync import find_instrument, sync_series
+
+    parts = services()
+    try:
+        interval_ms(interval)
+        names = [parts.catalogue.parse_coin(coin).symbol for coin in coins]
+        found = [find_instrument(parts.market, name, venue, market) for name in names]
+        for instrument in found:
+            with click.progressbar(length=1, label=str(instrument.series(interval)), file=sys.stderr) as bar:
+                done = sync_series(
+                    parts.market, parts.candles, instrument, interval, to_ms(since.replace(tzinfo=UTC)),
+                    parts.clock.now_ms(), partial(_move, bar),
+                )  # fmt: skip
+            click.echo(
+                f"{done.key}: {done.missing:,} bars missing, {done.stored:,} stored, {done.refused:,} refused, "
+                f"{done.missing - done.stored - done.refused:,} not there"
+            )
+    except CurlewError as error:
+        raise click.ClickException(f"{error} (what was fetched is stored; run it again to go on)") from error
+
+
+def _move(bar: Any, done: int, total: int) -> None:
+    bar.length = max(total, 1)
+    bar.update((done if total else 1) - bar.pos)

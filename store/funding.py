@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from store.series_file import (
     remove_file,
     save_columns,
 )
-from store.series_names import NameParts, check_overrides
+from store.series_names import VENUES, NameParts
 
 COLUMNS = ("timestamp", "funding_rate")
 # A period's rate of 100 % of the notional: venues cap theirs at a few percent.
@@ -131,14 +131,18 @@ def _as_bars(times: IntArray, rates: FloatArray) -> Bars:
     return Bars(times, rates, rates, rates, rates, rates)
 
 
-def read_funding(path: Path, venue: str | None = None, symbol: str | None = None) -> FundingRows:
+def read_funding(path: Path, given: NameParts | None = None, where: PurePath | None = None) -> FundingRows:
     """One Parquet file (timestamp int64 ms, funding_rate); .../VENUE/SYMBOL.parquet where the names are not given.
 
-    Stamps that are late by up to a minute belong to the full minute. BadData where it cannot be read.
+    `where` is the path that tells, if not its own. Stamps that are late by up to a minute belong to the
+    full minute. BadData where it cannot be read or nobody says which venue it is of.
     """
-    given = check_overrides(NameParts(venue=venue, symbol=symbol))
-    folder = path.absolute().parent.name.lower()
-    names = given.or_else(check_overrides(NameParts(venue=folder, symbol=path.stem)))
+    where = where or PurePath(path.absolute())
+    folder = where.parent.name.lower()
+    told = NameParts(venue=folder if folder in VENUES else None, symbol=where.stem)
+    names = (given or NameParts()).or_else(told)
+    if not names.venue:
+        raise BadData("the path does not tell the venue; say it (--venue)")
     times, rates = read_parquet(path, COLUMNS)
     refusals = Refusals()
     lines = np.arange(1, len(times) + 1, dtype=np.int64)
@@ -150,5 +154,5 @@ def read_funding(path: Path, venue: str | None = None, symbol: str | None = None
     good = np.flatnonzero(~odd & ~wild)
     minutes = times[good] // MINUTE_MS * MINUTE_MS
     checked = order_bars(_as_bars(minutes, rates[good]), lines[good], refusals)
-    key = names.venue or "", names.symbol or ""
+    key = names.venue, names.symbol or ""
     return FundingRows(*key, len(times), checked.bars.time, checked.bars.close, checked.repeated, refusals)

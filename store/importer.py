@@ -26,13 +26,22 @@ from store.series_edit import MergeResult, SeriesEdit
 from store.series_names import NameParts, check_overrides, parts_of_path
 
 SUFFIXES = (".csv", ".zip", ".parquet")
-# One member or CSV is held in memory whole: five million rows of a dump are some 700 MB.
+# One member or CSV is held in memory whole: a month of minutes in a dump is 6 MB, ten years are 700 MB.
 MAX_TEXT_BYTES = 1 << 30
+# All members of one zip together, so that a small file cannot keep a server busy for hours.
+MAX_ZIP_BYTES = 1 << 32
 MAX_MEMBERS = 10_000
 # A series is written when this many rows wait for it, and when another series comes.
 FLUSH_ROWS = 2_000_000
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    replace: bool = False
+    now_ms: int | None = None
+    base: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +61,17 @@ def import_paths(
     replace: bool = False,
     progress: Callable[[Progress], None] | None = None,
     now_ms: int | None = None,
+    base: Path | None = None,
 ) -> ImportReport:
     """Imports files and folders (recursively); a file that cannot be read is reported and the rest goes on.
 
     `overrides` count before what the path tells. `replace`: bars stored with other values are
     overwritten. `funding`: files of funding rates go there, without it they are errors. With `now_ms`
-    bars that have not closed by then are refused. InvalidValue for overrides that make no sense.
+    bars that have not closed by then are refused. `base`: a folder that tells nothing and is not shown,
+    all paths lie in it. InvalidValue for overrides that make no sense.
     """
-    with _Import(store, funding, check_overrides(overrides or NameParts()), replace, now_ms) as run:
+    given = check_overrides(overrides or NameParts())
+    with _Import(store, funding, given, _Options(replace, now_ms, base)) as run:
         for file in _each(paths, progress):
             run.read(file)
     infos = (store.info(key) for key in sorted(run.keys))
@@ -78,7 +90,7 @@ def import_funding(
     reports = []
     for file in _each(paths, progress, (".parquet",)):
         try:
-            reports.append(_take_funding(file, funding, given, replace))
+            reports.append(_take_funding(file, file, funding, given, replace))
         except (CurlewError, OSError) as error:
             reports.append(_failed(str(file), error))
     return ImportReport(tuple(reports))
@@ -116,16 +128,13 @@ def _size(path: Path) -> int:
 class _Import:
     """One run. Keeps the series being written open while files of the same one follow."""
 
-    def __init__(
-        self, store: CandleStore, funding: FundingStore | None, given: NameParts, replace: bool, now_ms: int | None
-    ) -> None:
+    def __init__(self, store: CandleStore, funding: FundingStore | None, given: NameParts, options: _Options) -> None:
         self.reports: list[FileReport] = []
         self.keys: set[SeriesKey] = set()
         self._store = store
         self._funding = funding
         self._given = given
-        self._replace = replace
-        self._now_ms = now_ms
+        self._options = options
         self._open_key: SeriesKey | None = None
         self._edit: SeriesEdit | None = None
         self._waiting = 0
@@ -142,23 +151,25 @@ class _Import:
             self._stack.__exit__(kind, error, None)
 
     def read(self, path: Path) -> None:
+        base = self._options.base
+        shown = path.relative_to(base) if base else path
         try:
             if self._funding is not None and is_funding_file(path):
-                self.reports.append(_take_funding(path, self._funding, self._given, self._replace))
+                self.reports.append(_take_funding(path, shown, self._funding, self._given, self._options.replace))
                 return
-            for part in _read_parts(path):
+            for part in _read_parts(path, shown):
                 self._take(part)
         except Misconfigured:
             raise
         except (CurlewError, OSError) as error:
-            self.reports.append(_failed(str(path), error))
+            self.reports.append(_failed(str(shown), error))
 
     def _take(self, part: _Part) -> None:
         try:
             key = self._given.or_else(part.parts).key()
             refusals = Refusals(part.rows.refusals)
             refusals.count = part.rows.rows - len(part.rows.bars)
-            checked = check_bars(part.rows.bars, part.rows.lines, key.step_ms, refusals, self._now_ms)
+            checked = check_bars(part.rows.bars, part.rows.lines, key.step_ms, refusals, self._options.now_ms)
             merged = self._merge(key, checked.bars)
         except Misconfigured:
             raise
@@ -172,7 +183,7 @@ class _Import:
     def _merge(self, key: SeriesKey, bars: Bars) -> MergeResult:
         if key != self._open_key or self._edit is None or self._waiting >= FLUSH_ROWS:
             self._close()
-            self._edit = self._stack.enter_context(self._store.edit(key, replace=self._replace))
+            self._edit = self._stack.enter_context(self._store.edit(key, replace=self._options.replace))
             self._open_key = key
         self.keys.add(key)
         self._waiting += len(bars)
@@ -189,10 +200,10 @@ class _Import:
             raise Misconfigured(f"{key} could not be written: {error.strerror or error}") from error
 
 
-def _take_funding(path: Path, funding: FundingStore, given: NameParts, replace: bool) -> FileReport:
-    found = read_funding(path, given.venue, given.symbol)
+def _take_funding(path: Path, shown: Path, funding: FundingStore, given: NameParts, replace: bool) -> FileReport:
+    found = read_funding(path, given, _telling(path, shown))
     merged = funding.merge(found.venue, found.symbol, found.times, found.rates, replace=replace)
-    report = account_for(str(path), f"{found.venue}/{found.symbol}", found.rows, merged, found.refusals)
+    report = account_for(str(shown), f"{found.venue}/{found.symbol}", found.rows, merged, found.refusals)
     return replaced(report, kind="funding", unchanged=merged.unchanged + found.repeated)
 
 
@@ -205,35 +216,44 @@ def _failed(name: str, error: Exception) -> FileReport:
 # -- reading ------------------------------------------------------------------------------
 
 
-def _read_parts(path: Path) -> Iterator[_Part]:
+def _read_parts(path: Path, shown: Path) -> Iterator[_Part]:
+    """`shown` is what the path is called in the report; a relative one is all that it tells of the series."""
     suffix = path.suffix.lower()
-    where = PurePath(path.absolute())
+    where = _telling(path, shown)
     if suffix == ".parquet":
         parts = parts_of_path(where)
-        yield _Part(str(path), read_parquet_bars(path), parts)
+        yield _Part(str(shown), read_parquet_bars(path), parts)
     elif suffix == ".csv":
         parts = parts_of_path(where)
         if path.stat().st_size > MAX_TEXT_BYTES:
             raise BadData(f"larger than {MAX_TEXT_BYTES:,} bytes; split it")
-        yield _with_form(str(path), parse_csv(path.read_bytes()), parts)
+        yield _with_form(str(shown), parse_csv(path.read_bytes()), parts)
     elif suffix == ".zip":
-        yield from _read_zip(path, where)
+        yield from _read_zip(path, shown, where)
     elif not path.exists():
         raise BadData("there is no such file or folder")
     else:
         raise BadData(f"only {', '.join(SUFFIXES)} files are read")
 
 
-def _read_zip(path: Path, where: PurePath) -> Iterator[_Part]:
+def _telling(path: Path, shown: Path) -> PurePath:
+    return PurePath(path.absolute() if shown == path else shown)
+
+
+def _read_zip(path: Path, shown: Path, where: PurePath) -> Iterator[_Part]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if m.filename.lower().endswith(".csv") and not m.is_dir()]
             if not members or len(members) > MAX_MEMBERS:
                 raise BadData(f"{len(members)} CSV files in the zip; 1 to {MAX_MEMBERS} are read")
+            unpacked = 0
             for member in sorted(members, key=lambda m: m.filename):
                 data = _unpack(archive, member)
+                unpacked += len(data)
+                if unpacked > MAX_ZIP_BYTES:
+                    raise BadData(f"it unpacks to more than {MAX_ZIP_BYTES:,} bytes; split it")
                 parts = parts_of_path(where, member.filename)
-                yield _with_form(f"{path}:{member.filename}", parse_csv(data), parts)
+                yield _with_form(f"{shown}:{member.filename}", parse_csv(data), parts)
     # zipfile says RuntimeError of a member that is encrypted, NotImplementedError of an unknown compression
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
         raise BadData(f"not a readable zip: {error}") from error

@@ -57,8 +57,9 @@ class NameParts:
         """BadData naming what is missing, InvalidValue for an unknown market or interval."""
         if not (self.venue and self.market and self.symbol and self.interval):
             names = ("venue", "market", "symbol", "interval")
-            missing = [f"--{name}" for name in names if not getattr(self, name)]
-            raise BadData(f"the path does not tell everything; give {', '.join(missing)}")
+            missing = [name for name in names if not getattr(self, name)]
+            options = ", ".join(f"--{name}" for name in missing)
+            raise BadData(f"the path does not tell its {', '.join(missing)}; say it ({options})")
         interval_ms(self.interval)
         return SeriesKey(self.venue, parse_market(self.market), self.symbol, self.interval)
 
