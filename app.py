@@ -6,6 +6,8 @@ called by the server's worker alone, once it is ready to serve.
 
 from __future__ import annotations
 
+import threading
+
 from flask import Flask
 from flask_migrate import Migrate
 
@@ -38,6 +40,8 @@ from strategies.store import StrategyStore
 from venues.simulated import SimCoin, SimulatedMarket, SimulatedVenue
 from web import register_web
 from web.security import check_bind
+
+WARM_UP_DELAY_S = 2.0
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -128,3 +132,16 @@ def start_runtime(app: Flask) -> None:
     services: Services = app.extensions["curlew"]
     services.runner = Runner(services)
     services.runner.start()
+    # Compiled code is loaded once pages are served: the first backtest should not pay for it.
+    thread = threading.Timer(WARM_UP_DELAY_S, warm_up)
+    thread.daemon = True
+    thread.start()
+
+
+def warm_up() -> None:
+    """Loads (on a first start: compiles) the numba code of signals and simulation."""
+    from simulation import kernel
+    from strategies import signals
+
+    kernel.warm_up()
+    signals.warm_up()

@@ -105,9 +105,11 @@ class Runner:
         try:
             if not self._take_lock():
                 return
-            self._recover()
+            made = self._recover()
             self._scheduler.start()
             self._ticker.start()
+            for model_id in made:
+                self._cycle(model_id)  # at once: a new workspace has something to show
         except Exception:
             log.exception("the runner could not start")
             publish_system(self._services.bus, self._services.clock, "the scheduler could not start; see the log")
@@ -124,7 +126,8 @@ class Runner:
         self.state = "running"
         return True
 
-    def _recover(self) -> None:
+    def _recover(self) -> list[int]:
+        """Reads everything back; returns the models that were made for a new workspace."""
         services = self._services
         if isinstance(services.clock, MarketClock):
             adopt_speed(services.clock, services.workspace, services.settings.simulated_speed)
@@ -132,12 +135,11 @@ class Runner:
         self._unsubscribe = services.bus.subscribe(MODEL_CHANGED, self._on_change)
         made = offer_workspace(services)
         self._follow()
-        for model_id in made:
-            self._cycle(model_id)
         self._scheduler.every("snapshots", SNAPSHOT_MS, self._guarded, self._snapshot, least_real_s=SNAPSHOT_LEAST_S)
         self._scheduler.every("retention", HOUR_MS, self._guarded, self._prune, least_real_s=60.0)
         self._scheduler.every("clock", MINUTE_MS, self._guarded, self._keep_time, least_real_s=10.0)
         log.info("runner started", models=len(self._known))
+        return made
 
     # -- following the models ---------------------------------------------------------
 
