@@ -252,13 +252,13 @@ class Accounts:
 
 
 def paper_state(stored: StoredAccount) -> PaperState:
-    opens = {p.coin: p.last_price for p in stored.positions if p.last_price is not None}
+    last_bars = {p.coin: (stored.settled_ms, p.last_price) for p in stored.positions if p.last_price is not None}
     return PaperState(
         settled_ms=stored.settled_ms,
         cash=stored.cash,
         positions=stored.positions,
         orders=stored.waiting,
-        opens=opens,
+        last_bars=last_bars,
         total_fees=stored.fees,
         total_funding=stored.funding,
         realized=stored.realized,

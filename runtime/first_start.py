@@ -35,10 +35,11 @@ class Example:
 # Ten coins share the capital: three at a time would leave most of it idle.
 _WIDE = (("max_open_positions", 10.0),)
 
+# The one that buys at once comes first: it decides in milliseconds, the others load their indicators.
 EXAMPLES = (
+    Example("Hold", "hold", "1h"),
     Example("Trend", "rules", "5m", "SMA cross 20/60", _WIDE),
     Example("Reversion", "rules", "15m", "Bollinger reversion", _WIDE),
-    Example("Hold", "hold", "1h"),
 )
 
 
@@ -49,7 +50,7 @@ def offer_workspace(services: Services) -> list[int]:
     made: list[int] = []
     if not services.models.list():
         symbols = _symbols(services)
-        strategies = {row.name: row.id for row in services.strategies.load_all()}
+        strategies = {row.name: row.id for row in services.strategies.list()}
         for example in EXAMPLES:
             try:
                 made.append(int(services.models.create(_values(example, symbols, strategies))["id"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -56,6 +57,8 @@ class Scheduler:
     """APScheduler with our rules: a job never overlaps itself, missed runs become one, none is too late to run."""
 
     def __init__(self, clock: PacedClock) -> None:
+        # A cycle that is still at work when the next is due is no news.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._clock = clock
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(THREADS)},

@@ -101,7 +101,7 @@ class ModelJournal:
         found = select(OrderRow.client_id, OrderRow.id).where(
             OrderRow.client_id.in_(wanted), OrderRow.model_id == self._model_id
         )
-        ids: dict[str, int] = dict(connection.execute(found).tuples())
+        ids: dict[str, int] = dict(connection.execute(found).tuples().all())
         for order in orders:
             client_id = order.intent.client_id
             if client_id in ids:
@@ -232,8 +232,8 @@ class LedgerStore:
                 initial_capital=float(model.initial_capital),
                 cash=float(sums["cash"]),
                 fees=float(sums["fees"]),
-                realized=-float(sums["realized"]),
-                funding=-float(sums["funding"]),
+                realized=0.0 - float(sums["realized"]),
+                funding=0.0 - float(sums["funding"]),
                 positions=tuple(position_of(row.state) for row in positions),
                 waiting=tuple(order for order in orders if order.status is OrderStatus.SUBMITTED),
                 planned=tuple(order for order in orders if order.status is OrderStatus.PLANNED),
