@@ -155,7 +155,7 @@ def _followers(session: Session) -> dict[int, tuple[str, ...]]:
     """Names of the models that follow each strategy, in the order of their making."""
     found: dict[int, tuple[str, ...]] = {}
     models = select(Model.strategy_id, Model.name).order_by(Model.id)
-    for strategy_id, name in session.execute(models).tuples():
+    for strategy_id, name in session.execute(models):
         if strategy_id is not None:
             found[strategy_id] = (*found.get(strategy_id, ()), name)
     return found
