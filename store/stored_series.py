@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from domain.errors import NotFound
 from domain.market import Bars, SeriesKey
 from domain.resample import divides, resample
-from domain.times import INTERVALS_MS, ceil_ms, floor_ms, interval_ms
+from domain.times import ceil_ms, floor_ms, interval_ms
 from store.candles import CandleStore, SeriesInfo
 from store.series_lookup import SeriesLookup
 
@@ -46,22 +46,30 @@ class StoredSeries:
 
     def _key(self, coin: str, venue: str, market: str | None, interval: str) -> tuple[SeriesKey, SeriesInfo]:
         """The stored series of the interval, else the coarsest finer one that it can be built from."""
+        markets = (market,) if market else _USUAL_MARKETS
+        for place in markets:
+            found = self._find(coin, venue, place, interval)
+            if found is not None:
+                return found
+        # Looking for a series that is not there costs a query for each way to write a symbol.
         step = interval_ms(interval)
-        names = [name for name, ms in INTERVALS_MS.items() if divides(ms, step)]
-        for name in sorted(names, key=interval_ms, reverse=True):
-            for place in (market,) if market else _USUAL_MARKETS:
-                key = self._find(coin, venue, place, name)
-                info = self._store.info(key) if key is not None else None
-                if info is not None:
-                    return info.key, info
+        stored = {(i.key.interval, i.key.market) for i in self._store.list() if i.key.venue == venue}
+        finer = [(name, place) for name, place in stored if divides(interval_ms(name), step) and place in markets]
+        for name, place in sorted(finer, key=lambda pair: (-interval_ms(pair[0]), markets.index(pair[1]))):
+            found = self._find(coin, venue, place, name)
+            if found is not None:
+                return found
         where = " ".join(part for part in (venue, market, interval) if part)
         raise NotFound(f"no candles of {coin} are stored for {where}; import or sync them", field="venue")
 
-    def _find(self, coin: str, venue: str, market: str, interval: str) -> SeriesKey | None:
+    def _find(self, coin: str, venue: str, market: str, interval: str) -> tuple[SeriesKey, SeriesInfo] | None:
         if self._lookup is not None:
-            return self._lookup.find(coin, venue, market, interval)
-        keys = (SeriesKey(venue, market, symbol, interval) for symbol in (f"{coin}USDT", coin))
-        return next((key for key in keys if self._store.info(key) is not None), None)
+            named = self._lookup.find(coin, venue, market, interval)
+            keys = [] if named is None else [named]
+        else:
+            keys = [SeriesKey(venue, market, symbol, interval) for symbol in (f"{coin}USDT", coin)]
+        found = ((key, self._store.info(key)) for key in keys)
+        return next(((key, info) for key, info in found if info is not None), None)
 
     def _coarser(self, info: SeriesInfo, step: int, span: Span) -> Bars:
         """Only candles whose whole span is stored at both ends; holes in between are a venue's outage."""
