@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 import database as tables
@@ -85,6 +85,7 @@ def _load_coins(session: Session, entries: list[dict[str, Any]], now_ms: int) ->
 
 def _load_instruments(session: Session, entries: list[dict[str, Any]], coins: Mapping[str, tables.Coin]) -> None:
     present = {(row.venue, row.market, row.symbol): row for row in session.scalars(select(tables.Instrument))}
+    new: list[dict[str, Any]] = []
     for entry in entries:
         coin = coins[entry["coin"]]
         place = entry["venue"], entry["market"]
@@ -98,13 +99,13 @@ def _load_instruments(session: Session, entries: list[dict[str, Any]], coins: Ma
         values["tiers"] = entry.get("tiers", [])
         row = present.get((*place, entry["symbol"]))
         if row is None:
-            session.add(
-                tables.Instrument(coin_id=coin.id, venue=place[0], market=place[1], symbol=entry["symbol"], **values)
-            )
+            new.append({"coin_id": coin.id, "venue": place[0], "market": place[1], "symbol": entry["symbol"], **values})
         elif row.coin_id == coin.id:  # else it is another coin's now, because a user said so
             for name, value in values.items():
                 if getattr(row, name) != value:
                     setattr(row, name, value)
+    if new:
+        session.execute(insert(tables.Instrument), new)
     session.flush()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from flask import Flask, Response, current_app, make_response, redirect, render_template, request, url_for
+from flask import Flask, Response, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from werkzeug.exceptions import HTTPException
@@ -109,8 +109,6 @@ def _database_error(error: DBAPIError) -> Response:
 
 def _unexpected(error: Exception) -> Response:
     log.error("unexpected error", path=request.path, method=request.method, exc_info=error)
-    if current_app.testing:
-        current_app.extensions.setdefault("curlew_errors", []).append(error)
     return error_answer(500, _("Something went wrong in the server; its log says what."))
 
 
