@@ -46,7 +46,7 @@ class BacktestService:
 
     def __init__(self, store: BacktestStore, backtester: Backtester, bus: EventBus, clock: Clock) -> None:
         self._store = store
-        self._backtester = backtester
+        self.backtester = backtester
         self._bus = bus
         self._clock = clock
         self._waiting: queue.SimpleQueue[_Run] = queue.SimpleQueue()
@@ -62,7 +62,7 @@ class BacktestService:
 
     def start(self, body: dict[str, Any]) -> dict[str, Any]:
         """Validates the request (InvalidValue, NotFound), stores the run and queues it."""
-        plan = self._backtester.prepare(body)
+        plan = self.backtester.prepare(body)
         run_id = self._store.create(plan.title, body, self._clock.now_ms())
         run = _Run(run_id, plan)
         with self._lock:
@@ -144,7 +144,7 @@ class BacktestService:
             return
         self._announce(run, "running")
         try:
-            outcome = self._backtester.run(run.plan, lambda done: self._progress(run, done), run.cancelled.is_set)
+            outcome = self.backtester.run(run.plan, lambda done: self._progress(run, done), run.cancelled.is_set)
             self._keep(run, outcome)
         except Cancelled:
             self._fail(run, "cancelled", None)
