@@ -41,7 +41,7 @@ lock: ## renew the locked requirements
 messages: ## collect the words that people read into translations/messages.pot
 	@scripts/setup dev
 	@mkdir -p translations
-	@.venv/bin/pybabel -q extract -F babel.cfg -k _l -k lazy_gettext -k t -c NOTE: --no-location --omit-header \
+	@.venv/bin/pybabel -q extract -F babel.cfg -k _l -k N_ -k lazy_gettext -k t -c NOTE: --no-location --omit-header \
 		-o translations/messages.pot .
 
 settings: ## write .env.example and docs/settings.md from config.py

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, f
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from domain.errors import InvalidValue
-from strategies.catalogue import BY_NAME, INDICATORS, IndicatorSpec, Param
+from strategies.catalogue import BY_NAME, INDICATORS, N_, IndicatorSpec, Param
 
 MAX_GROUPS = 20
 MAX_CONDITIONS = 20
@@ -235,20 +235,20 @@ def json_schema(translate: Translate = str) -> dict[str, Any]:
     groups = {"type": "array", "items": {"$ref": "#/$defs/group"}, "maxItems": MAX_GROUPS, "default": []}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": translate("Rule set"),
+        "title": translate(N_("Rule set")),
         "type": "object",
         "additionalProperties": False,
         "required": ["name"],
         "properties": {
-            "name": {"type": "string", "title": translate("Name"), "minLength": 1, "maxLength": MAX_NAME},
+            "name": {"type": "string", "title": translate(N_("Name")), "minLength": 1, "maxLength": MAX_NAME},
             "direction": {
-                "title": translate("Direction"),
-                "description": translate("Which positions it may hold"),
+                "title": translate(N_("Direction")),
+                "description": translate(N_("Which positions it may hold")),
                 "enum": ["long", "short", "both"],
                 "default": "long",
             },
-            "buy_groups": {**groups, "title": translate("Buy when any of these groups holds")},
-            "sell_groups": {**groups, "title": translate("Sell when any of these groups holds")},
+            "buy_groups": {**groups, "title": translate(N_("Buy when any of these groups holds"))},
+            "sell_groups": {**groups, "title": translate(N_("Sell when any of these groups holds"))},
         },
         "$defs": {
             "group": _group_schema(translate),
@@ -267,18 +267,18 @@ def json_schema(translate: Translate = str) -> dict[str, Any]:
 def _group_schema(translate: Translate) -> dict[str, Any]:
     return {
         "type": "object",
-        "title": translate("Group"),
+        "title": translate(N_("Group")),
         "additionalProperties": False,
         "required": ["conditions"],
         "properties": {
             "logic": {
-                "title": translate("Logic"),
-                "description": translate("AND: all conditions hold on the same bar; OR: any of them"),
+                "title": translate(N_("Logic")),
+                "description": translate(N_("AND: all conditions hold on the same bar; OR: any of them")),
                 "enum": ["AND", "OR"],
                 "default": "AND",
             },
             "conditions": {
-                "title": translate("Conditions"),
+                "title": translate(N_("Conditions")),
                 "type": "array",
                 "minItems": 1,
                 "maxItems": MAX_CONDITIONS,
@@ -301,7 +301,7 @@ def _indicator_schema(spec: IndicatorSpec, translate: Translate) -> dict[str, An
     needed = [param.name for param in spec.params if param.default is None]
     params: dict[str, Any] = {
         "type": "object",
-        "title": translate("Parameters"),
+        "title": translate(N_("Parameters")),
         "additionalProperties": False,
         "properties": {param.name: _param_schema(param, translate) for param in spec.params},
     }
@@ -315,7 +315,7 @@ def _indicator_schema(spec: IndicatorSpec, translate: Translate) -> dict[str, An
         "required": ["indicator_type", "signal_type", *(["params"] if needed else [])],
         "properties": {
             "indicator_type": {"const": spec.name, "title": translate(spec.title)},
-            "signal_type": {"title": translate("Signal"), "oneOf": signals},
+            "signal_type": {"title": translate(N_("Signal")), "oneOf": signals},
             "params": params,
         },
     }
