@@ -179,11 +179,9 @@ def show(rows: list[Row], titles: dict[str, str]) -> None:
         if not mine:
             continue
         print(f"\n{name}  {title}")
-        print(
-            f"    {'':14}{'median':>12}{'best':>13}   {'to curlew: median, best':>23}"
-            f"   {'final value':>14}  {'trades':>7}  {'drawdown':>9}"
-        )
         truth = mine[0]
+        heads = f"   {'final value':>14}  {'trades':>7}  {'drawdown':>9}" if truth.final_value else ""
+        print(f"    {'':14}{'median':>12}{'best':>13}   {'to curlew: median, best':>23}{heads}")
         for row in mine:
             line = f"    {row.engine:14}{amount(row.median_s):>12} {amount(row.best_s):>12}"
             line += f"   {row.ratio:10.2f}x {row.best_ratio:10.2f}x"
