@@ -11,7 +11,7 @@ import threading
 from flask import Flask
 from flask_migrate import Migrate
 
-from backtesting import Backtester
+from backtesting import Backtester, warm_up
 from cli import register_commands
 from config import ROOT, Settings
 from data_aggregator import MarketData
@@ -136,12 +136,3 @@ def start_runtime(app: Flask) -> None:
     thread = threading.Timer(WARM_UP_DELAY_S, warm_up)
     thread.daemon = True
     thread.start()
-
-
-def warm_up() -> None:
-    """Loads (on a first start: compiles) the numba code of signals and simulation."""
-    from simulation import kernel
-    from strategies import signals
-
-    kernel.warm_up()
-    signals.warm_up()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,6 +209,7 @@ def _run(
     from strategies.signals import compile_ruleset
 
     program = compile_ruleset(plan.ruleset) if plan.ruleset else None
+    warm_up()
     started = time.perf_counter()
     terms = plan.terms if plan.model is None else kernel_terms(plan)
     if program is not None and terms is not None:
@@ -216,6 +218,16 @@ def _run(
         result = run_engine(plan, data, program, progress, is_cancelled)
     summary = summarize(result)
     return result, summary, time.perf_counter() - started
+
+
+@cache
+def warm_up() -> None:
+    """Loads (on a first start: compiles) the numba code of signals and simulation, once a process."""
+    from simulation import kernel
+    from strategies import signals
+
+    kernel.warm_up()
+    signals.warm_up()
 
 
 # -- models ---------------------------------------------------------------------------------
