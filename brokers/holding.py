@@ -48,10 +48,7 @@ class Reduction:
 
 @dataclass(slots=True)
 class Holding:
-    """A position's numbers; `stop`, `target`: NaN for none, `liquidation`: 0 for none.
-
-    `last` and `last_ms`: close and open time of the coin's latest bar.
-    """
+    """A position's numbers; `stop`, `target`: NaN for none, `liquidation`: 0 for none; `last`: last close."""
 
     coin: str
     sign: float
@@ -68,7 +65,6 @@ class Holding:
     best: float = NAN
     liquidation: float = 0.0
     last: float = NAN
-    last_ms: int = 0
 
     @property
     def side(self) -> Side:
@@ -226,7 +222,6 @@ class Holding:
             best=position.avg_price if position.best_price is None else position.best_price,
             liquidation=position.liquidation_price or 0.0,
             last=_or_nan(position.last_price),
-            last_ms=position.opened_ms,
         )
 
 

@@ -106,7 +106,7 @@ class PaperBroker:
         self._holdings = {position.coin: Holding.thawed(position) for position in state.positions}
         self._orders = {order.intent.client_id: order for order in state.orders}
         self._known = set(state.known_ids) | set(self._orders)
-        self._opens = dict(state.opens)
+        self._last_bars = dict(state.last_bars)
 
     # -- the port ---------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class PaperBroker:
         late = [due for due in prices.funding if _minute(due.time_ms) > prices.time_ms]
         for coin, bar in bars.items():
             if coin in self._holdings or self._orders:
-                self._opens[coin] = bar.open
+                self._last_bars[coin] = (prices.time_ms, bar.open)
         # 1. Funding due at this open (or since the last price), on the positions carried in.
         if len(late) < len(prices.funding):
             self._settle_funding([due for due in prices.funding if due not in late], changes)
@@ -199,7 +199,7 @@ class PaperBroker:
             cash=self._cash,
             positions=tuple(holding.frozen() for holding in self._holdings.values()),
             orders=tuple(self._orders.values()),
-            opens={coin: price for coin, price in self._opens.items() if coin in self._holdings},
+            last_bars={coin: bar for coin, bar in self._last_bars.items() if coin in self._holdings},
             total_fees=self._fees,
             total_funding=self._funding,
             realized=self._realized,
@@ -216,8 +216,9 @@ class PaperBroker:
         rows = []
         for holding in self._holdings.values():
             copy = replace(holding)
+            last_ms = self._last_bars[holding.coin][0] if holding.coin in self._last_bars else holding.opened_ms
             last = copy.entry if copy.last != copy.last else copy.last
-            trade = copy.reduce(1.0, last, 0.0, EXIT_OPEN, copy.last_ms).trade
+            trade = copy.reduce(1.0, last, 0.0, EXIT_OPEN, last_ms).trade
             profit = holding.value_at(NAN) - holding.margin
             pnl = profit - holding.entry_fees + holding.funding
             paid_in = holding.margin - holding.funding
@@ -244,7 +245,7 @@ class PaperBroker:
             holding = self._holdings.get(due.coin)
             if holding is None:
                 continue
-            price = self._opens.get(due.coin, holding.last)
+            price = self._last_bars[due.coin][1] if due.coin in self._last_bars else holding.last
             rate = due.rate if holding.sign > 0 or due.short_rate is None else due.short_rate
             amount = holding.settle(price, rate)
             self._funding += amount
@@ -344,7 +345,7 @@ class PaperBroker:
                 self._exit(holding, kind, _quoted(bar, at, holding.sign < 0), changes)
                 return
         holding.follow(bar)
-        holding.last, holding.last_ms = bar.close, changes.time_ms
+        holding.last = bar.close
 
     def _exit(self, holding: Holding, kind: int, price: float, changes: _Changes) -> None:
         """An exit that the broker holds itself, with an order row of its own."""

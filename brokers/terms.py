@@ -56,8 +56,8 @@ class AccountTerms:
 class PaperState:
     """A paper account as of `settled_ms`: a PaperBroker built from it goes on exactly as the one that gave it.
 
-    `orders`: those still waiting, in the order of their submission. `opens`: the open of each held
-    coin's last bar. `realized`: price profit alone, fees and funding apart (as received).
+    `orders`: those still waiting, in the order of their submission. `last_bars`: time and open of each
+    held coin's last bar. `realized`: price profit alone, fees and funding apart (as received).
     `known_ids`: client ids of every order ever taken; a second submit of one of them is a no-op.
     """
 
@@ -65,7 +65,7 @@ class PaperState:
     cash: float
     positions: tuple[Position, ...] = ()
     orders: tuple[Order, ...] = ()
-    opens: Mapping[str, float] = field(default_factory=dict)
+    last_bars: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     total_fees: float = 0.0
     total_funding: float = 0.0
     realized: float = 0.0

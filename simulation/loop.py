@@ -24,6 +24,7 @@ from brokers.accounting import (
     EXIT_OPEN,
     EXIT_SIGNAL,
     NAN,
+    TOUCH,
     close_amounts,
     fill_price,
     follow_best,
@@ -59,6 +60,8 @@ SIZE_PERCENT, LEVERAGE, MMR = range(3)
 TERM_COLUMNS = 3
 # What an order wants, as bits.
 CLOSE_IT, OPEN_LONG, OPEN_SHORT = 1, 2, 4
+# Rows looked ahead at once for a stretch without an event: as much as stays in the fastest cache.
+QUIET_ROWS = 1024
 # Fill price modes.
 NEXT_OPEN, AT_CLOSE, AT_MID = range(3)
 
@@ -244,6 +247,112 @@ def _settle_bar(book, purse, c, i, at_open, o, funding, funding_rate, event, ter
 
 
 @register_jitable
+def _acts(signal, side, direction):
+    """Whether a signal gives an order while `side` is held: `_wanted` without its bits."""
+    if signal > 0:
+        return side < 0.0 or (side == 0.0 and direction >= 0)
+    return signal < 0 and (side > 0.0 or (side == 0.0 and direction <= 0))
+
+
+@register_jitable
+def _quiet_until(book, c, row, limit, offset, h, low, signals, has_marks, trailing, direction):
+    """First row of [row, limit) in which something may happen to coin c by signal or price; `limit` if none does.
+
+    Never too late, sometimes too early (a trailing stop or marks: at once).
+    """
+    side = book[c, SIDE]
+    for r in range(row, limit):
+        signal = signals[offset + r]
+        if signal != 0 and _acts(signal, side, direction):
+            limit = r
+            break
+    if side == 0.0:
+        return limit
+    liquidation, stop, target = book[c, LIQUIDATION], book[c, STOP], book[c, TARGET]
+    if trailing > 0.0 or (has_marks and liquidation > 0.0):
+        return row
+    has_stop, has_target = stop == stop, target == target
+    if not has_stop and not has_target and not liquidation > 0.0:
+        return limit
+    # The nearer level on the losing side; infinite where there is none.
+    near = liquidation if liquidation > 0.0 else -side * np.inf
+    if has_stop:
+        near = max(near, stop) if side > 0.0 else min(near, stop)
+    if not has_target:
+        target = side * np.inf
+    if side > 0.0:
+        near, target = near * (1.0 + TOUCH), target * (1.0 - TOUCH)
+        for r in range(row, limit):
+            if low[offset + r] <= near or h[offset + r] >= target:
+                return r
+    else:
+        near, target = near * (1.0 - TOUCH), target * (1.0 + TOUCH)
+        for r in range(row, limit):
+            if h[offset + r] >= near or low[offset + r] <= target:
+                return r
+    return limit
+
+
+@register_jitable
+def _quiet_rows(book, row, rows, offsets, h, low, signals, has_marks, trailing, direction, funding, event, quiet):
+    """Row before which nothing happens to any coin, from `row` on; at most QUIET_ROWS further.
+
+    quiet (n, 3) remembers each coin's answer, and the position that it was an answer for.
+    """
+    n_coins = book.shape[0]
+    until = min(rows, row + QUIET_ROWS)
+    for c in range(n_coins):
+        held = book[c, SIDE] * (book[c, OPENED] + 1.0)
+        if quiet[c, 0] < row or quiet[c, 1] != held or quiet[c, 2] != book[c, MARGIN]:
+            quiet[c, 0] = _quiet_until(
+                book, c, row, min(rows, row + QUIET_ROWS), offsets[c], h, low, signals, has_marks, trailing, direction
+            )
+            quiet[c, 1], quiet[c, 2] = held, book[c, MARGIN]
+        until = min(until, int(quiet[c, 0]))
+        if held != 0.0:
+            p, end = event[c], event[c + n_coins]
+            while p < end and funding[0, p] < offsets[c] + row:
+                p += 1
+            event[c] = p
+            if p < end:
+                until = min(until, funding[0, p] - offsets[c])
+        if until <= row:
+            return row
+    return until
+
+
+@register_jitable
+def _mark_rows(book, cash, row, until, offsets, close, out):
+    """Equity at the closes of [row, until) into `out`, in the order of the pool; bit for bit as row by row."""
+    count = until - row
+    for k in range(count):
+        out[k] = cash
+    for c in range(book.shape[0]):
+        side, quantity, entry, margin = book[c, SIDE], book[c, QUANTITY], book[c, ENTRY], book[c, MARGIN]
+        if side != 0.0:
+            part = close[offsets[c] + row : offsets[c] + until]
+            for k in range(count):
+                out[k] += margin + unrealized_pnl(side, quantity, entry, part[k])
+            book[c, LAST] = part[count - 1]
+
+
+@register_jitable
+def _track_rows(out, count, track):
+    """Peak, drawdown and last equity over the first `count` values."""
+    peak, drawdown = track[0], track[1]
+    floor = peak * (1.0 - drawdown)
+    for k in range(count):
+        equity = out[k]
+        if equity > peak:
+            peak = equity
+            floor = peak * (1.0 - drawdown)
+        elif equity < floor:
+            drawdown = (peak - equity) / peak
+            floor = equity
+    track[0], track[1], track[2] = peak, drawdown, out[count - 1]
+
+
+@register_jitable
 def _rows(
     row,
     rows,
@@ -274,6 +383,8 @@ def _rows(
     event,
     counts,
     track,
+    quiet,
+    scratch,
     equity_curve,
     day_equity,
     trades,
@@ -288,6 +399,7 @@ def _rows(
     keeps_curve = equity_curve.shape[0] > 0
     has_levels = costs[2] > 0.0 or costs[3] > 0.0 or costs[4] > 0.0
     has_funding = funding.shape[1] > 0
+    has_marks = marks.shape[1] > 0
     days = day_rows.shape[0]
     n_trades, n_cash, held_rows, day = counts[0], counts[1], counts[2], counts[3]
     waiting, held = counts[4] != 0, counts[5] != 0
@@ -298,6 +410,27 @@ def _rows(
     while row < rows:
         if n_trades + 3 * n_coins > trades.shape[0] or n_cash >= cash_log.shape[0]:
             break
+        if aligned and not waiting and row != next_day:
+            # A stretch in which nothing happens needs no more than its marks.
+            until = _quiet_rows(
+                book, row, rows if next_day < 0 else next_day, offsets, h, low, signals, has_marks, costs[4],
+                direction, funding, event, quiet,
+            )  # fmt: skip
+            if until > row:
+                out = equity_curve[row:until] if keeps_curve else scratch
+                _mark_rows(book, purse[CASH], row, until, offsets, close, out)
+                track[0], track[1] = peak, drawdown
+                _track_rows(out, until - row, track)
+                peak, drawdown, equity = track[0], track[1], track[2]
+                floor = peak * (1.0 - drawdown)
+                if held:
+                    held_rows += until - row
+                if purse[CASH] != logged:
+                    logged = purse[CASH]
+                    cash_log[n_cash, 0], cash_log[n_cash, 1] = row, logged
+                    n_cash += 1
+                row = until
+                continue
         if waiting or held:
             for c in range(n_coins):
                 i = row if aligned else index[c, row]
@@ -452,6 +585,8 @@ def run(
     counts = np.zeros(6, dtype=np.int64)
     counts[1] = 1
     track = np.array([capital, 0.0, capital])
+    quiet = np.full((n_coins, 3), -1.0)
+    scratch = np.empty(QUIET_ROWS if lean else 0)
     equity_curve = np.empty(0 if lean else rows)
     day_equity = np.empty(day_rows.shape[0])
     trades = np.empty((64 + 3 * n_coins, TRADE_COLUMNS))
@@ -464,7 +599,7 @@ def run(
         row = _rows(
             row, rows, index, offsets, o, h, low, close, signals, marks, detail, detail_start, funding,
             funding_rate, terms, tiers, tier_start, day_rows, costs, direction, mode, book, purse, pending,
-            bar, prices, event, counts, track, equity_curve, day_equity, trades, cash_log,
+            bar, prices, event, counts, track, quiet, scratch, equity_curve, day_equity, trades, cash_log,
         )  # fmt: skip
     closed = counts[0]
     n = closed

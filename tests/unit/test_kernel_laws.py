@@ -97,7 +97,8 @@ def markets(draw: st.DrawFn) -> SimInput:
 def test_kernel_and_broker_agree(inputs: SimInput, restarts: bool) -> None:
     kernel = run_kernel(inputs)
     broker = BrokerRun(inputs, restarts=restarts).run()
-    near = {"rel": 1e-9, "abs": 1e-9 * inputs.initial_capital}
+    # A lucky account at 75x may grow to many millions: the capital is then what it had at its best.
+    near = {"rel": 1e-9, "abs": 1e-9 * max(inputs.initial_capital, *kernel.equity)}
     assert broker.equity == pytest.approx(kernel.equity, **near)
     assert [broker.cash, broker.fees, broker.funding] == pytest.approx(
         [kernel.cash, kernel.fees, kernel.funding], **near
@@ -115,7 +116,7 @@ def test_kernel_and_broker_agree(inputs: SimInput, restarts: bool) -> None:
 def test_money_is_conserved(inputs: SimInput) -> None:
     run = BrokerRun(inputs)
     outcome = run.run()
-    near = {"rel": 1e-10, "abs": 1e-10 * inputs.initial_capital}
+    near = {"rel": 1e-10, "abs": 1e-10 * max(inputs.initial_capital, *outcome.equity)}
     refs: dict[str, float] = defaultdict(float)
     sums: dict[str, float] = defaultdict(float)
     for entry in run.journal.entries:
@@ -145,12 +146,12 @@ def test_no_close_returns_less_than_zero(inputs: SimInput) -> None:
     returned = [e.amount for e in run.journal.entries if e.account == "cash" and e.ref.startswith("fill:")]
     closes = {f"fill:{fill.client_id}:{fill.sequence}" for fill in run.journal.fills if not fill.opens}
     assert all(e.amount >= 0 for e in run.journal.entries if e.account == "cash" and e.ref in closes)
-    assert outcome.cash >= -1e-9 * inputs.initial_capital
+    assert outcome.cash >= -1e-9 * max(inputs.initial_capital, *outcome.equity)
     assert len(returned) <= len(run.journal.fills)
     for trade in outcome.trades:
         if trade.reason is not Reason.OPEN:
             paid_in = trade.quantity * trade.entry_price / trade.leverage if trade.leverage else 0.0
-            assert trade.pnl >= -paid_in - trade.fee - abs(trade.funding) - 1e-9
+            assert trade.pnl >= -(paid_in + trade.fee + abs(trade.funding)) * (1 + 1e-9) - 1e-9
 
 
 def seen_by(result: SimResult, row: int) -> tuple[Any, ...]:
@@ -202,5 +203,5 @@ def test_a_lean_run_is_the_same_run(inputs: SimInput, fill: Any) -> None:
     peaks = np.maximum.accumulate(whole.equity)
     assert whole.max_drawdown == pytest.approx(np.max((peaks - whole.equity) / peaks) * 100, abs=1e-9)
     assert whole.final_value == pytest.approx(
-        inputs.initial_capital + whole.trades.pnl.sum(), abs=1e-9 * inputs.initial_capital
+        inputs.initial_capital + whole.trades.pnl.sum(), abs=1e-9 * whole.equity.max()
     )
