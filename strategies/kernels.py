@@ -166,7 +166,7 @@ def rsi(x, lo, hi, begin, period, state, out):
     """Wilder's relative strength; a window without any move is 0, as TA-Lib has it."""
     gain, loss = state[0], state[1]
     ready = begin + period + 1
-    share = 1.0 / period
+    share, weight = 1.0 / period, period - 1.0
     for i in range(lo, min(hi, ready)):
         j = i - lo
         out[j] = np.nan
@@ -184,8 +184,8 @@ def rsi(x, lo, hi, begin, period, state, out):
             out[j] = 100.0 * (gain / total) if total != 0.0 else 0.0
     for i in range(max(lo, ready), hi):
         move = x[i] - x[i - 1]
-        gain = (gain * (period - 1) + max(move, 0.0)) * share
-        loss = (loss * (period - 1) + max(-move, 0.0)) * share
+        gain = (gain * weight + (0.0 if move < 0.0 else move)) * share
+        loss = (loss * weight - (move if move < 0.0 else 0.0)) * share
         total = gain + loss
         out[i - lo] = 100.0 * (gain / total) if total != 0.0 else 0.0
     state[0], state[1] = gain, loss
@@ -227,7 +227,7 @@ def boll(x, lo, hi, begin, period, width, state, upper, middle, lower):
             sum1 += d - old
             sum2 += d * d - old * old
             total += x[i]
-            still = still + 1 if i > begin and x[i] == x[i - 1] else 1
+            still = still + 1 if x[i] == x[i - 1] else 1
             # A flat window has no deviation at all; what is left in the sums would only be rounding.
             moved = still < period
             middle[j] = total

@@ -345,3 +345,12 @@ def test_lows_that_agree_or_lie_far_apart_do_not_diverge() -> None:
     assert not indicators.divergence(np.full(120, 110.0), far, rising).any()
     rising[70], far[70], far[71] = 25.0, 88.0, 100.0
     assert np.flatnonzero(indicators.divergence(np.full(120, 110.0), far, rising)).tolist() == [75]
+
+
+@pytest.mark.parametrize("name", ["sma", "ema", "rsi", "boll", "macd"])
+def test_a_nan_in_the_middle_is_not_papered_over(name: str) -> None:
+    """As in TA-Lib, whose sums it poisons: no value that rests on a missing price."""
+    bars = random_bars(300)
+    bars.close[100] = np.nan
+    lines = REGISTRY[name].lines(bars, EXAMPLES[name])
+    assert all(np.isnan(line[100:110]).all() for line in lines)
