@@ -47,6 +47,7 @@ def register_web(app: Flask, services: Services) -> None:
     """Adds everything that answers HTTP to `app`. Socket.IO, which wraps the app too, comes before this call."""
     from web.auth import register_auth
     from web.errors import register_errors
+    from web.gateway import register_gateway
     from web.metrics import register_metrics
     from web.openapi import register_documentation
     from web.routing import register_converters
@@ -58,6 +59,7 @@ def register_web(app: Flask, services: Services) -> None:
     _register_babel(app)
     register_errors(app)
     register_metrics(app)
+    register_gateway(app, services)
     register_security(app, services.settings)
     register_auth(app)
     for blueprint in _blueprints():

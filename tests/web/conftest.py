@@ -46,6 +46,7 @@ def build_small_app(settings: Settings, **parts: Any) -> Flask:
 
     import config
     from database import Base, Database, engine_options
+    from runtime.bus import Bus
     from runtime.services import Services
     from store.catalogue import Catalogue
     from store.secrets import Secrets
@@ -59,7 +60,7 @@ def build_small_app(settings: Settings, **parts: Any) -> Flask:
     catalogue = Catalogue(database)
     catalogue.load()
     given = {
-        "settings": settings, "database": database, "clock": FakeClock(), "catalogue": catalogue,
+        "settings": settings, "database": database, "bus": Bus(), "clock": FakeClock(), "catalogue": catalogue,
         "secrets": Secrets(settings.data_dir), "market": QuietMarket(), **parts,
     }  # fmt: skip
     app = Flask("curlew", root_path=str(config.ROOT))
