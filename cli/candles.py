@@ -72,7 +72,7 @@ def list_candles(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([info.to_dict() for info in found], ensure_ascii=False))
         return
-    heads = ("venue", "market", "symbol", "interval", "rows", "first (UTC)", "last (UTC)", "gaps")
+    heads = ("venue", "market", "symbol", "interval", "rows", "first", "last", "gaps")
     rows = [
         (info.key.venue, info.key.market, info.key.symbol, info.key.interval, info.rows,
          date_text(info.first_ms), date_text(info.last_ms), info.gaps)
@@ -89,7 +89,7 @@ def list_candles(as_json: bool) -> None:
 @click.option("--market", help="perp (the default where it is listed) or spot.")
 @with_appcontext
 def sync_candles(coins: tuple[str, ...], interval: str, since: datetime, venue: str | None, market: str | None) -> None:
-    """Fetches and stores closed candles; run again, it fetches only what is missing."""
+    """Fetches and stores closed candles. Cut off, it has kept what it fetched: run it again to go on."""
     from cli.candle_sync import find_instrument, sync_series
 
     parts = services()
@@ -104,11 +104,11 @@ def sync_candles(coins: tuple[str, ...], interval: str, since: datetime, venue: 
                     parts.clock.now_ms(), partial(_move, bar),
                 )  # fmt: skip
             click.echo(
-                f"{done.key}: {done.missing:,} bars missing, {done.stored:,} stored, {done.refused:,} refused, "
-                f"{done.missing - done.stored - done.refused:,} not there"
+                f"{done.key}: {done.missing} bars missing, {done.stored} stored, {done.refused} refused, "
+                f"{done.missing - done.stored - done.refused} not there"
             )
     except CurlewError as error:
-        raise click.ClickException(f"{error} (what was fetched is stored; run it again to go on)") from error
+        raise click.ClickException(str(error)) from error
 
 
 def _move(bar: Any, done: int, total: int) -> None:

@@ -47,4 +47,4 @@ def list_rates(as_json: bool) -> None:
         click.echo(json.dumps([info.to_dict() for info in found], ensure_ascii=False))
         return
     rows = [(i.venue, i.symbol, i.rows, date_text(i.first_ms), date_text(i.last_ms)) for i in found]
-    click.echo(render_table(("venue", "symbol", "rows", "first (UTC)", "last (UTC)"), rows))
+    click.echo(render_table(("venue", "symbol", "rows", "first", "last"), rows))

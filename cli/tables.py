@@ -16,12 +16,13 @@ SHOWN_ROWS = 20
 
 
 def date_text(time_ms: int) -> str:
-    return f"{from_ms(time_ms):%Y-%m-%d %H:%M}"
+    """ISO 8601 in UTC, one word, for tables that other programs may split."""
+    return f"{from_ms(time_ms):%Y-%m-%dT%H:%MZ}"
 
 
 def render_table(heads: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
-    """Columns two spaces apart, numbers to the right with thousands separated."""
-    cells = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows]
+    """Columns two spaces apart, numbers to the right and plain, so that other programs can read them."""
+    cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(_width(row[i]) for row in [list(heads), *cells]) for i in range(len(heads))]
     right = [bool(rows) and isinstance(rows[0][i], int) for i in range(len(heads))]
 
@@ -64,27 +65,27 @@ class ImportProgress:
 def render_report(report: ImportReport) -> str:
     """Each file with what was refused, then the totals."""
     lines = [line for file in report.files for line in _file_lines(file)]
-    counts = ", ".join(f"{report.total(count):,} {count}" for count in ("stored", "unchanged", "different", "replaced"))
-    lines.append(f"{len(report.files):,} files: {report.total('rows'):,} rows read, {counts}, "
-                 f"{report.total('refused'):,} refused, {report.total('gaps'):,} gaps")  # fmt: skip
+    counts = ", ".join(f"{report.total(count)} {count}" for count in ("stored", "unchanged", "different", "replaced"))
+    lines.append(f"{len(report.files)} files: {report.total('rows')} rows read, {counts}, "
+                 f"{report.total('refused')} refused, {report.total('gaps')} gaps")  # fmt: skip
     if report.total("different"):
         lines.append("Differing bars were kept as they are stored; --replace takes the new ones.")
     if report.errors:
-        lines.append(f"{len(report.errors):,} files could not be read.")
+        lines.append(f"{len(report.errors)} files could not be read.")
     return "\n".join(lines)
 
 
 def _file_lines(file: FileReport) -> list[str]:
     if file.error:
         return [f"{file.path}: NOT READ: {file.error}"]
-    counts = f"{file.rows:,} rows read, {file.stored:,} stored, {file.unchanged:,} unchanged"
+    counts = f"{file.rows} rows read, {file.stored} stored, {file.unchanged} unchanged"
     for name, count in (("different (kept)", file.different), ("replaced", file.replaced)):
-        counts += f", {count:,} {name}" if count else ""
-    counts += f", {file.refused:,} refused"
-    lines = [f"{file.path}: {file.series}: {counts}" + (f", {file.gaps:,} gaps" if file.kind == "candles" else "")]
+        counts += f", {count} {name}" if count else ""
+    counts += f", {file.refused} refused"
+    lines = [f"{file.path}: {file.series}: {counts}" + (f", {file.gaps} gaps" if file.kind == "candles" else "")]
     lines += [f"  {file.path}:{refusal.line}: {refusal.reason}" for refusal in file.refusals[:SHOWN_ROWS]]
     if file.refused > SHOWN_ROWS:
-        lines.append(f"  ... and {file.refused - min(SHOWN_ROWS, len(file.refusals)):,} more")
+        lines.append(f"  ... and {file.refused - min(SHOWN_ROWS, len(file.refusals))} more")
     for difference in file.differences[:SHOWN_ROWS]:
         stored, given = (tuple(getattr(candle, name) for name in _prices(file))
                          for candle in (difference.stored, difference.given))  # fmt: skip

@@ -97,16 +97,21 @@ class CandleStore:
 
     def list(self) -> builtins.list[SeriesInfo]:
         """All stored series, ordered by key."""
-        keys = {*self._file_keys(), *self._tail.keys()}
-        found = (self.info(key) for key in sorted(keys))
+        # The tails before the files, as in info().
+        in_tail = set(self._tail.keys())
+        keys = sorted({*in_tail, *self._file_keys()})
+        found = (self._info(key, None if key in in_tail else Bars.empty()) for key in keys)
         return [info for info in found if info is not None]
 
     def info(self, key: SeriesKey) -> SeriesInfo | None:
         """None where nothing is stored."""
+        return self._info(key)
+
+    def _info(self, key: SeriesKey, tail: Bars | None = None) -> SeriesInfo | None:
         # The tail is read before the file throughout: compact() writes the file before it clears
         # the tail, so that a reader in between sees a bar twice, never not at all.
         path = self._path(key)
-        tail = self._tail.load(key)
+        tail = self._tail.load(key) if tail is None else tail
         mapped = self._map(key, path)
         if mapped is not None and not len(tail):
             times, gaps = mapped.bars.time, self._gaps_of(key, mapped)

@@ -61,7 +61,7 @@ def test_import_shows_differences_and_replaces_them(flask_app: Flask, tmp_path: 
     write_csv(path, [dump_row(hour(1), volume=6)])
     done = run(flask_app, "candles", "import", path)
     assert done.exit_code == 0
-    shown = "  2024-01-01 01:00: stored 100.0 110.0 90.0 105.0 5.0, in the file 100.0 110.0 90.0 105.0 6.0"
+    shown = "  2024-01-01T01:00Z: stored 100.0 110.0 90.0 105.0 5.0, in the file 100.0 110.0 90.0 105.0 6.0"
     assert shown in done.stdout.splitlines()
     assert "--replace" in done.stdout
     done = run(flask_app, "candles", "import", "--replace", path)
@@ -104,9 +104,9 @@ def test_list_is_whole_and_aligned(flask_app: Flask, store: CandleStore) -> None
     store.merge(SeriesKey("binance", "perp", "龙虾USDT", "1h"), bars_at([0, 2]))
     done = run(flask_app, "candles", "list")
     assert done.stdout.splitlines() == [
-        "venue    market  symbol    interval   rows  first (UTC)       last (UTC)        gaps",
-        "binance  perp    龙虾USDT  1h            2  2024-01-01 00:00  2024-01-01 02:00     1",
-        "binance  spot    BTCUSDT   1h        1,500  2024-01-01 00:00  2024-03-03 11:00     0",
+        "venue    market  symbol    interval  rows  first              last               gaps",
+        "binance  perp    龙虾USDT  1h           2  2024-01-01T00:00Z  2024-01-01T02:00Z     1",
+        "binance  spot    BTCUSDT   1h        1500  2024-01-01T00:00Z  2024-03-03T11:00Z     0",
     ]
 
 
@@ -129,6 +129,6 @@ def test_funding_rates(flask_app: Flask, tmp_path: Path) -> None:
     assert json.loads(run(flask_app, "funding", "list", "--json").stdout) == [
         {"venue": "binance", "symbol": "BTCUSDT", "rows": 1, "first": START, "last": START}
     ]
-    assert "2024-01-01 00:00" in run(flask_app, "funding", "list").stdout
+    assert "2024-01-01T00:00Z" in run(flask_app, "funding", "list").stdout
     path.write_bytes(b"x")
     assert run(flask_app, "funding", "import", path).exit_code == 1

@@ -21,6 +21,7 @@ from store.funding import FundingStore
 from store.import_report import ImportReport, Progress
 from store.importer import import_paths
 from store.series_names import NameParts
+from store.uploads import safe_path
 from tests.candle_files import (
     HEADER,
     HOUR,
@@ -554,3 +555,22 @@ def test_real_files_with_chinese_symbols(store: CandleStore, shared_data: Path) 
     report = import_paths([shared_data / "specimens"], store)
     assert report.errors == ()
     assert {info.key.symbol for info in store.list()} >= {"币安人生_USDT", "龙虾_USDT"}
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("a.csv", "a.csv"),
+        ("binance\\um\\BTCUSDT\\1h.parquet", "binance/um/BTCUSDT/1h.parquet"),
+        ("/etc/./passwd", "etc/passwd"),
+        ("C:\\x.csv", "C:/x.csv"),
+    ],
+)
+def test_uploaded_names_become_relative_paths(name: str, path: str) -> None:
+    assert str(safe_path(name)) == path
+
+
+@pytest.mark.parametrize("name", ["", "/", "..", "a/../b", "..\\b", "a\x00b", "x" * 201, "/".join("abcdefghi")])
+def test_uploaded_names_that_lead_elsewhere_are_refused(name: str) -> None:
+    with pytest.raises(InvalidValue):
+        safe_path(name)
