@@ -13,6 +13,8 @@ from store.snapshots import SnapshotStore
 from web.shell import is_simulated
 
 LATEST_ROWS = 30
+# A pool of ten coins gives ten decisions a candle, most of them HOLD.
+DECISIONS_READ = 200
 EQUITY_POINTS = 600
 # Coins to show where no model has a pool yet.
 TOP_COINS = 10
@@ -22,9 +24,7 @@ def overview(equity_points: int = EQUITY_POINTS) -> dict[str, Any]:
     """Of /api/overview and of the dashboard's first paint. `equity_points` 0 leaves the curves out."""
     now = services().clock.now_ms()
     models = _models(now, equity_points)
-    positions = [
-        {"model_id": model["id"], **position} for model in models for position in model.pop("positions_open")
-    ]
+    positions = [{"model_id": model["id"], **position} for model in models for position in model.pop("positions_open")]
     coins, source, age = _coins(models, positions)
     ids = [model["id"] for model in models]
     return {
@@ -36,13 +36,19 @@ def overview(equity_points: int = EQUITY_POINTS) -> dict[str, Any]:
         "models": models,
         "positions": positions,
         "trades": _latest(row for id_ in ids for row in services().models.trades(id_, limit=LATEST_ROWS)),
-        "decisions": _latest(row for id_ in ids for row in services().models.decisions(id_, limit=LATEST_ROWS)),
+        "decisions": _latest_decisions(ids),
         "coins": coins,
     }
 
 
 def _latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["timestamp"], row["id"]), reverse=True)[:LATEST_ROWS]
+
+
+def _latest_decisions(ids: list[int]) -> list[dict[str, Any]]:
+    """Those that wanted something; where there is none yet, those that left everything as it is."""
+    rows = [row for id_ in ids for row in services().models.decisions(id_, limit=DECISIONS_READ)]
+    return _latest(row for row in rows if row["action"] != "HOLD") or _latest(rows)
 
 
 def _models(now: int, equity_points: int) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 // The frame of every page: menu, status bar, market clock, connection words and banner.
 
-import { $, fill, h, pageData } from "./core/dom.js";
+import { $, fill, pageData } from "./core/dom.js";
 import { api } from "./core/api.js";
 import { everySecond, marketNow, setMarketClock } from "./core/clock.js";
 import { localText } from "./core/format.js";
@@ -46,7 +46,6 @@ function connection() {
       banner("connection", null);
       if (wasLost) {
         toast(t("Connected again; everything was read anew."));
-        readStatus();
       }
       wasLost = false;
     }
@@ -62,18 +61,23 @@ function showClock() {
   clock.dateTime = now.toISOString();
 }
 
-const SCHEDULER = { running: () => t("running"), stopped: () => t("stopped"), off: () => t("not in this process") };
+const SCHEDULER = { running: () => t("running"), stopped: () => t("stopped"), elsewhere: () => t("in another process"), off: () => t("not running") };
+
+// What the server pushes every few seconds.
+function showPulse({ now_ms: now, speed, scheduler }) {
+  setMarketClock(now, speed);
+  const item = $("#scheduler");
+  item.dataset.scheduler = scheduler;
+  $("b", item).textContent = (SCHEDULER[scheduler] ?? (() => scheduler))();
+  showClock();
+}
 
 function showStatus(status) {
-  setMarketClock(status.now_ms, status.speed);
-  const scheduler = $("#scheduler");
-  scheduler.dataset.scheduler = status.scheduler;
-  $("b", scheduler).textContent = (SCHEDULER[status.scheduler] ?? (() => status.scheduler))();
+  showPulse(status);
   for (const tag of document.querySelectorAll("[data-market-tag]")) {
     tag.classList.toggle("is-simulated", status.simulated);
     fill(tag, status.market_label);
   }
-  showClock();
 }
 
 async function readStatus() {
@@ -90,10 +94,9 @@ function start() {
   if (first) showStatus(first);
   everySecond(showClock);
   connection();
-  live.on("status", readStatus);
-  setInterval(readStatus, 30_000);
+  live.on("status", showPulse);
+  live.onResync(readStatus);
   live.start();
 }
 
 start();
-export { h };

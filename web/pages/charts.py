@@ -7,7 +7,6 @@ from typing import Any
 from flask import Blueprint, render_template
 
 from runtime.services import services
-from store.series_lookup import SeriesLookup
 
 bp = Blueprint("charts", __name__)
 
@@ -17,7 +16,7 @@ def stored_series() -> list[dict[str, Any]]:
     held = services()
     coins = {
         series.info.key: series.coin
-        for series in SeriesLookup(held.catalogue, held.candles, held.funding).tradable()
+        for series in held.lookup.tradable()
     }  # fmt: skip
     live = held.market.health()
     found: dict[tuple[str, str, str], dict[str, Any]] = {}

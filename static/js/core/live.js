@@ -83,7 +83,15 @@ class Live {
   }
 
   #ask() {
-    if (this.state === "connected") this.socket.emit("subscribe", { channels: [...this.channels], coins: [...this.coins] });
+    if (this.state !== "connected" || this.asking) return;
+    this.asking = true;
+    // Pages subscribe piece by piece: one message for all. Without coins, prices would mean those of every coin.
+    queueMicrotask(() => {
+      this.asking = false;
+      const coins = [...this.coins];
+      const channels = [...this.channels].filter((name) => coins.length || !["price_update", "kline_update"].includes(name));
+      if (channels.length) this.socket.emit("subscribe", { channels, coins });
+    });
   }
 
   #listen(name) {

@@ -6,7 +6,7 @@ import { api } from "../core/api.js";
 import { change, compact, day, price, signedMoney } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { live } from "../core/live.js";
-import { marketNow } from "../core/clock.js";
+import { marketNow, marketSpeed } from "../core/clock.js";
 import { Panel, resource } from "../components/panel.js";
 import { DataTable } from "../components/table.js";
 import { PriceChart, stepOf } from "../components/pricechart.js";
@@ -70,7 +70,7 @@ function sourceWords(found) {
   const words = [found.source, found.market, state.interval];
   if (found.note) words.push(found.note);
   if (found.source === "simulated") words[0] = t("SIMULATED");
-  return { source: words.filter(Boolean).join(" · "), simulated: found.source === "simulated", ageMs: isStored() ? 0 : found.ageMs };
+  return { source: words.filter(Boolean).join(" · "), simulated: found.source === "simulated", ageMs: isStored() ? 0 : found.ageMs / marketSpeed() };
 }
 
 // -- bars ---------------------------------------------------------------------------------------

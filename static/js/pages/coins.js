@@ -70,10 +70,10 @@ let table = null;
 function actions(coin) {
   const named = { name: coin.symbol };
   return h("span", { class: "row-actions" },
-    h("button", { type: "button", class: "btn btn-plain btn-sm", "aria-label": t("Edit %(name)s", named), onclick: () => openEditor(coin) }, t("Edit")),
+    h("button", { type: "button", class: "btn btn-bare btn-sm", "aria-label": t("Edit %(name)s", named), onclick: () => openEditor(coin) }, t("Edit")),
     coin.is_active
-      ? h("button", { type: "button", class: "btn btn-plain btn-sm", "aria-label": t("Deactivate %(name)s", named), onclick: () => deactivate(coin) }, t("Deactivate"))
-      : h("button", { type: "button", class: "btn btn-plain btn-sm", "aria-label": t("Reactivate %(name)s", named), onclick: () => reactivate(coin) }, t("Reactivate")));
+      ? h("button", { type: "button", class: "btn btn-bare btn-sm", "aria-label": t("Deactivate %(name)s", named), onclick: () => deactivate(coin) }, t("Deactivate"))
+      : h("button", { type: "button", class: "btn btn-bare btn-sm", "aria-label": t("Reactivate %(name)s", named), onclick: () => reactivate(coin) }, t("Reactivate")));
 }
 
 function card(coin) {

@@ -6,6 +6,7 @@ import { coinColor, modelColor, swatch } from "../core/colors.js";
 import { change, direction, int, kindText, money, num, percent, pnl, price, ratio, signedMoney, signedPercent, sourceText } from "../core/format.js";
 import { ngettext, t } from "../core/i18n.js";
 import { live } from "../core/live.js";
+import { marketSpeed } from "../core/clock.js";
 import { Panel, resource } from "../components/panel.js";
 import { DataTable } from "../components/table.js";
 import { Doughnut, TimeChart, meter } from "../components/chart.js";
@@ -46,7 +47,7 @@ function makeTables() {
       { key: "pnl_today", label: t("Today"), align: "n", cell: (row) => pnl(row.pnl_today) },
       { key: "max_drawdown", label: t("Drawdown"), align: "n", hint: t("Deepest fall from a peak of equity"), cell: (row) => percent(row.max_drawdown) },
       { key: "sharpe", label: t("Sharpe"), align: "n", cell: (row) => ratio(row.sharpe) },
-      { key: "trades", label: t("Trades"), align: "n", cell: (row) => int(row.trades) },
+      { key: "trades", label: t("Closed trades"), align: "n", cell: (row) => int(row.trades) },
       { key: "fees", label: t("Fees"), align: "n", cell: (row) => money(row.fees) },
     ],
   });
@@ -56,7 +57,7 @@ function makeTables() {
       { key: "symbol", label: t("Coin"), cell: (row) => h("span", { class: "nowrap" }, coinCell(row.symbol), " ", h("span", { class: "quiet" }, row.name)) },
       { key: "price", label: t("Price"), align: "n", flash: true, cell: (row) => price(row.price, row.symbol) },
       { key: "change_percent_24h", label: t("24 h"), align: "n", cell: (row) => change(row.change_percent_24h) },
-      { key: "range", label: t("In the day's range"), sort: false, value: (row) => place(row), cell: (row) => (place(row) === null ? "–" : meter(place(row))) },
+      { key: "range", label: t("Day's range"), sort: false, value: (row) => place(row), cell: (row) => (place(row) === null ? "–" : meter(place(row))) },
     ],
   });
   tables.positions = new DataTable($("#positions-table"), {
@@ -127,7 +128,7 @@ function paint(overview, { flashNew = true } = {}) {
   models.clear();
   for (const model of state.models) models.set(model.id, model);
   const ledger = { source: t("Ledgers of the models (paper)"), simulated: false };
-  const market = { source: sourceText(overview.price_source), simulated: overview.simulated, ageMs: overview.price_age_ms ?? 0 };
+  const market = { source: sourceText(overview.price_source), simulated: overview.simulated, ageMs: (overview.price_age_ms ?? 0) / marketSpeed() };
   paintTotals(state.totals);
   show("equity", state.models, paintEquity, ledger);
   show("distribution", state.positions, paintDistribution, market);
@@ -239,12 +240,13 @@ if (first) {
 
 live.on("price_update", onPrice);
 live.on("account_update", onAccount);
+live.on("model_changed", () => overview.hint());
 live.on("position_update", () => overview.hint());
 live.on("trade_executed", (row) => {
   if (row.id !== undefined && row.model_id !== undefined) addRow("trades", row);
   overview.hint();
 });
 live.on("ai_decision", (row) => {
-  if (row.id !== undefined && row.model_id !== undefined) addRow("decisions", row);
+  if (row.id !== undefined && row.model_id !== undefined && row.action !== "HOLD") addRow("decisions", row);
 });
-live.subscribe({ channels: ["price_update", "account_update", "position_update", "trade_executed", "ai_decision", "market_event", "status"] });
+live.subscribe({ channels: ["price_update", "account_update", "position_update", "trade_executed", "ai_decision", "model_changed", "status"] });

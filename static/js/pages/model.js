@@ -12,7 +12,7 @@ import { DataTable } from "../components/table.js";
 import { TimeChart } from "../components/chart.js";
 import { ModelForm } from "../components/modelform.js";
 import { Picker, coinItems } from "../components/picker.js";
-import { segmented } from "../components/form.js";
+import { checkNode, segmented } from "../components/form.js";
 import { deleteModel, setStatus } from "../components/modelactions.js";
 import { coinCell, decisionColumns, decisionDetails, outcomeChip, positionColumns, statusChip, tradeColumns } from "../components/columns.js";
 import { toast } from "../components/toast.js";
@@ -24,6 +24,7 @@ const url = `/api/models/${model.id}`;
 const color = modelColor(model.id);
 const POINTS = 1000;
 const ROWS = 200;
+const DECISIONS = 1000;
 
 const ledger = () => ({ source: t("Ledger of this model (paper)") });
 const prices = () => ({ source: `${t("Ledger of this model (paper)")} · ${t("prices:")} ${data.shell.simulated ? sourceText("simulated") : data.shell.market}`, simulated: data.shell.simulated });
@@ -103,7 +104,7 @@ segmented($("#equity .panel-tools"), RANGES.map(([value, label]) => ({ value, la
 // -- trades and decisions -----------------------------------------------------------------------
 
 const tradesTable = new DataTable($("#trades-table"), { caption: t("Trades"), tall: true, columns: [...tradeColumns(), {
-  key: "chart", label: "", aria: t("On the chart"), cell: (row) => h("a", { class: "btn btn-plain btn-sm", href: chartAddress(row), "aria-label": t("Show on the chart") }, t("Chart")),
+  key: "chart", label: "", aria: t("On the chart"), cell: (row) => h("a", { class: "btn btn-bare btn-sm", href: chartAddress(row), "aria-label": t("Show on the chart") }, t("Chart")),
 }] });
 const chartAddress = (row) => `/charts?${new URLSearchParams({ coin: row.coin, interval: model.interval, model: model.id, at: row.timestamp })}`;
 const trades = resource({
@@ -112,10 +113,19 @@ const trades = resource({
 });
 
 const decisionsTable = new DataTable($("#decisions-table"), { caption: t("Decisions"), tall: true, columns: decisionColumns(), expand: decisionDetails });
+let withHolds = false;
 const decisions = resource({
-  panels: [panels.decisions], read: (signal) => api.get(`${url}/decisions`, { limit: ROWS }, { signal }), isEmpty: (rows) => !rows.length, source: ledger,
-  paint: (rows) => decisionsTable.setRows(rows, { flashNew: true }),
+  panels: [panels.decisions], read: (signal) => api.get(`${url}/decisions`, { limit: DECISIONS }, { signal }), isEmpty: (rows) => !rows.length, source: ledger,
+  paint: (rows) => {
+    // most decisions leave a coin as it is: they are shown on request, or where there is nothing else
+    const wanted = rows.filter((row) => row.action !== "HOLD");
+    decisionsTable.setRows(withHolds || !wanted.length ? rows : wanted, { flashNew: true });
+  },
 });
+$("#decisions .panel-tools").append(checkNode({ name: "holds", label: t("Also where it left a coin alone"), onchange: (event) => {
+  withHolds = event.target.checked;
+  if (decisions.data?.length) decisions.show(decisions.data);
+} }));
 
 // -- settings -----------------------------------------------------------------------------------
 
@@ -182,7 +192,7 @@ const poolTable = new DataTable($("#pool-table"), {
       onchange: (event) => change1(row, { weight: event.target.value === "" ? 0 : Number(event.target.value) }),
     }) },
     { key: "share", label: t("Share"), align: "n", hint: t("of the equity, before the limits"), value: (row) => (row.is_enabled && weightSum() ? (row.weight / weightSum()) * 100 : 0), cell: (row) => (row.is_enabled && weightSum() ? percent((row.weight / weightSum()) * 100, 1) : "–") },
-    { key: "remove", label: "", aria: t("Remove"), align: "n", cell: (row) => h("button", { type: "button", class: "btn btn-plain btn-sm", "aria-label": t("Remove %(coin)s from the pool", { coin: row.symbol }), onclick: () => removeCoin(row) }, t("Remove")) },
+    { key: "remove", label: "", aria: t("Remove"), align: "n", cell: (row) => h("button", { type: "button", class: "btn btn-bare btn-sm", "aria-label": t("Remove %(coin)s from the pool", { coin: row.symbol }), onclick: () => removeCoin(row) }, t("Remove")) },
   ],
 });
 
@@ -336,6 +346,13 @@ live.on("position_update", mine(() => portfolio.hint()));
 live.on("account_update", mine((row) => {
   if (portfolio.data && typeof row.total_value === "number") paintPortfolio({ ...portfolio.data, ...row, positions: portfolio.data.positions });
 }));
+live.on("model_changed", mine((push) => {
+  if (push.change === "deleted") location.assign("/models");
+  else {
+    settings.hint();
+    poolRows.hint();
+  }
+}));
 live.on("price_update", (push) => {
   const row = portfolio.data?.positions.find((one) => one.coin === push.symbol);
   if (!row) return;
@@ -344,7 +361,7 @@ live.on("price_update", (push) => {
   row.value = row.margin + row.unrealized_pnl;
   positionsTable.draw();
 });
-live.subscribe({ channels: ["price_update", "account_update", "position_update", "trade_executed", "ai_decision", "status"] });
+live.subscribe({ channels: ["price_update", "account_update", "position_update", "trade_executed", "ai_decision", "model_changed", "status"] });
 
 paintSettings();
 portfolio.show(data.portfolio);

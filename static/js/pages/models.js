@@ -39,7 +39,7 @@ const table = new DataTable($("#models-table"), {
     { key: "unrealized_pnl", label: t("Unrealised P&L"), align: "n", cell: (row) => pnl(row.unrealized_pnl) },
     { key: "pnl_today", label: t("Today"), align: "n", cell: (row) => pnl(row.pnl_today) },
     { key: "max_drawdown", label: t("Drawdown"), align: "n", cell: (row) => (typeof row.max_drawdown === "number" ? `${num(row.max_drawdown)}%` : "–") },
-    { key: "trades", label: t("Trades"), align: "n", cell: (row) => int(row.trades) },
+    { key: "trades", label: t("Closed trades"), align: "n", cell: (row) => int(row.trades) },
     { key: "actions", label: "", aria: t("Actions"), align: "n", cell: actions },
   ],
 });
@@ -109,5 +109,6 @@ live.on("account_update", (data) => {
   Object.assign(row, { total_value: data.total_value, return_percentage: data.return_percentage ?? row.return_percentage, unrealized_pnl: data.unrealized_pnl ?? row.unrealized_pnl });
   table.setRows(models.data.models);
 });
+live.on("model_changed", () => models.hint());
 live.on("position_update", () => models.hint());
-live.subscribe({ channels: ["account_update", "position_update", "status"] });
+live.subscribe({ channels: ["account_update", "position_update", "model_changed", "status"] });
