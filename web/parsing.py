@@ -69,12 +69,14 @@ def _check_storable(value: Any, where: str) -> None:
     """InvalidValue for texts and numbers that no database could keep, wherever in the value they are."""
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
-            raise InvalidValue(_("Remove the invisible character that is not text (NUL or half of one)."), field=where)
+            raise InvalidValue(
+                _("Remove the invisible character that is not text (NUL or half of one)."), field=where or None
+            )
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise InvalidValue(_("The number is too large."), field=where)
+            raise InvalidValue(_("The number is too large."), field=where or None)
     elif isinstance(value, int) and abs(value) > INT64_MAX:
-        raise InvalidValue(_("The number is too large."), field=where)
+        raise InvalidValue(_("The number is too large."), field=where or None)
     elif isinstance(value, dict):
         for key, child in value.items():
             _check_storable(key, where)

@@ -207,7 +207,8 @@ def refuse_connection(app: Flask, environ: WSGIEnvironment) -> Response | None:
     from web.auth import check_login
     from web.errors import error_answer
 
-    with app.request_context(environ):
+    # A context of its own: flask-login keeps the user it found in `g`.
+    with app.app_context(), app.request_context(environ):
         try:
             check_caller(request, app.config["KNOWN_HOSTS"])
             check_login(request)
