@@ -1,0 +1,327 @@
+// One backtest: its progress while it runs, then its report.
+
+import { $, fill, h, pageData } from "../core/dom.js";
+import { api } from "../core/api.js";
+import { DASH, day, duration, int, money, num, pnl, price, quantity, reasonText, sideChip, signedPercent, time, utc } from "../core/format.js";
+import { ngettext, t } from "../core/i18n.js";
+import { live } from "../core/live.js";
+import { theme } from "../core/colors.js";
+import { Panel } from "../components/panel.js";
+import { DataTable } from "../components/table.js";
+import { TimeChart } from "../components/chart.js";
+import { PriceChart, stepOf } from "../components/pricechart.js";
+import { segmented } from "../components/form.js";
+import { FIGURES, isOver, runStatus, settingRows } from "../components/backtestcells.js";
+import { toast } from "../components/toast.js";
+
+const POLL_MS = 1000;
+const BARS = 1000;
+const MARKED_TRADES = 3000;
+
+let run = pageData().run;
+let report = null;
+let timer = null;
+
+// -- while it runs ------------------------------------------------------------------------------
+
+async function act(call, done) {
+  try {
+    const answer = await call();
+    done?.(answer);
+  } catch (error) {
+    if (error.name !== "ApiError") throw error;
+    toast(error.message, "bad");
+  }
+}
+
+const again = () => act(() => api.post(`/api/backtests/${run.id}/restart`), (started) => location.assign(`/backtest/${started.id}`));
+const cancel = () => act(() => api.del(`/api/backtests/${run.id}`), refresh);
+
+function wordsOf() {
+  if (run.status === "failed") return run.error ?? t("It failed.");
+  if (run.status === "interrupted") return t("The server stopped during this run. Start it again to get its report.");
+  if (run.status === "cancelled") return t("It was cancelled.");
+  if (run.status === "queued") return t("It waits for its turn.");
+  return "";
+}
+
+function showProgress() {
+  const over = isOver(run);
+  $("#progress").hidden = over;
+  const share = Math.round(100 * run.progress);
+  $("#progress-line").setAttribute("aria-valuenow", String(share));
+  $("#progress-line > span").style.width = `${share}%`;
+  const spent = run.started ? (Date.now() - run.started) / 1000 : 0;
+  const left = run.progress > 0.05 && spent > 1 ? t(", about %(time)s left", { time: duration((spent * (1 - run.progress)) / run.progress) }) : "";
+  fill($("#progress-words"), `${share}%${left}`);
+  fill($("#run-status"), runStatus(run));
+  fill($("#run-words"), wordsOf());
+  fill($("#run-actions"), over
+    ? [run.status === "done" ? csvLinks() : null, h("button", { type: "button", class: run.status === "done" ? "btn btn-plain" : "btn btn-primary", onclick: again }, run.status === "done" ? t("Run again") : t("Start again"))]
+    : h("button", { type: "button", class: "btn btn-risky", onclick: cancel }, t("Cancel run")));
+}
+
+const csvLinks = () => [
+  h("a", { class: "btn btn-plain", href: `/api/backtests/${run.id}/trades.csv`, download: "" }, t("Trades as CSV")),
+  h("a", { class: "btn btn-plain", href: `/api/backtests/${run.id}/equity.csv`, download: "" }, t("Equity as CSV")),
+];
+
+async function refresh() {
+  clearTimeout(timer);
+  try {
+    run = await api.get(`/api/backtests/${run.id}`);
+  } catch (error) {
+    if (error.name !== "ApiError") throw error;
+    if (error.status === 404) {
+      location.assign("/backtest");
+      return;
+    }
+    timer = setTimeout(refresh, 3 * POLL_MS);
+    return;
+  }
+  showProgress();
+  if (run.report && !report) showReport(run.report);
+  if (!isOver(run)) timer = setTimeout(refresh, POLL_MS);
+}
+
+live.on("backtest_progress", (push) => {
+  if (push.id !== run.id) return;
+  if (isOver(push)) {
+    refresh();
+    return;
+  }
+  Object.assign(run, push);
+  showProgress();
+});
+live.subscribe({ channels: ["backtest_progress", "status"] });
+live.onResync(() => !report && refresh());
+
+// -- the report ---------------------------------------------------------------------------------
+
+function showReport(found) {
+  report = found;
+  $("#report").hidden = false;
+  const simulated = report.settings.venue === "simulated";
+  const source = { source: simulated ? t("SIMULATED market") : `${report.settings.venue} · ${report.settings.market} · ${report.settings.interval}`, simulated };
+  for (const show of [showNotes, showFigures, showEquity, showTrades, showCandles, showFacts]) show(source);
+}
+
+function showNotes() {
+  const notes = report.engine.notes ?? [];
+  const optimistic = report.engine.optimistic ? [h("li", { class: "is-warn" }, h("b", null, t("Optimistic fills.")), ` ${t("No account could have traded at these prices: read the result as an upper bound.")}`)] : [];
+  fill($("#notes"), optimistic, notes.map((note) => h("li", null, note)));
+  $("#notes").hidden = !notes.length && !optimistic.length;
+}
+
+function showFigures() {
+  fill($("#figures"), FIGURES().map(([key, label, text, look], index) => {
+    const value = report.summary[key] ?? null;
+    return h("div", { class: `figure${index === 0 ? " is-main" : ""}` }, h("dt", null, label),
+      h("dd", { class: `num ${look && typeof value === "number" ? look(value) : ""}`, dataset: { figure: key } }, text(value)));
+  }));
+}
+
+let equityChart = null;
+let scale = "value";
+
+function showEquity(source) {
+  const panel = new Panel("#equity");
+  panel.ready(source);
+  segmented($("#equity-scale"), [{ value: "value", label: t("Value") }, { value: "log", label: t("Logarithmic") }], scale, (chosen) => {
+    scale = chosen;
+    drawEquity();
+  });
+  drawEquity();
+  const drawdown = new TimeChart($("#drawdown-chart"), { label: t("Drawdown"), legend: false, format: (x) => `${num(x)}%`, axisFormat: (x) => `${num(x, 0)}%` });
+  let peak = -Infinity;
+  const points = report.account_values.map((point) => {
+    peak = Math.max(peak, point.value);
+    return [point.timestamp, (point.value / peak - 1) * 100];
+  });
+  drawdown.set([{ name: t("Drawdown"), color: theme.down, points, area: true }]);
+}
+
+function drawEquity() {
+  equityChart?.destroy();
+  const log = scale === "log";
+  // Round steps of a factor: an axis of logarithms is read in money all the same.
+  const put = (x) => (log ? Math.log10(Math.max(x, 1e-9)) : x);
+  const show = (x) => money(log ? 10 ** x : x);
+  equityChart = new TimeChart($("#equity-chart"), { label: t("Equity"), format: show, axisFormat: (x) => num(log ? 10 ** x : x, 0) });
+  equityChart.set([
+    { name: t("This run"), color: theme.accent, points: report.account_values.map((point) => [point.timestamp, put(point.value)]), area: !log, width: 2 },
+    { name: t("Buy and hold"), color: theme.quiet, points: report.buy_and_hold.map((point) => [point.timestamp, put(point.value)]), dashed: true },
+  ]);
+}
+
+// -- trades -------------------------------------------------------------------------------------
+
+let table = null;
+
+function showTrades(source) {
+  const panel = new Panel("#trades", { empty: { text: t("It never traded: no signal fired in this span, or no order could be paid for.") } });
+  const rows = report.trades.map((trade, index) => ({ ...trade, id: index }));
+  if (!rows.length) {
+    panel.empty();
+    return;
+  }
+  panel.ready(source);
+  const coins = [...new Set(rows.map((row) => row.coin))];
+  const reasons = [...new Set(rows.map((row) => row.exit_reason))];
+  const coinFilter = $("#filter-coin");
+  const reasonFilter = $("#filter-reason");
+  coinFilter.setAttribute("aria-label", t("Coin"));
+  reasonFilter.setAttribute("aria-label", t("Reason"));
+  fill(coinFilter, h("option", { value: "" }, t("All coins")), coins.map((coin) => h("option", { value: coin }, coin)));
+  fill(reasonFilter, h("option", { value: "" }, t("All exits")), h("option", { value: "long" }, t("Longs")), h("option", { value: "short" }, t("Shorts")), reasons.map((reason) => h("option", { value: reason }, reasonText(reason))));
+  table = new DataTable($("#trades-table"), {
+    caption: t("Trades"), stack: true, limit: 100, tall: true,
+    columns: [
+      { key: "entry_time", label: t("Entry"), cell: (row) => h("button", { type: "button", class: "btn-link-quiet", onclick: () => showTrade(row) }, time(row.entry_time, { date: true })) },
+      { key: "coin", label: t("Coin") },
+      { key: "side", label: t("Side"), cell: (row) => sideChip(row.side) },
+      { key: "entry_price", label: t("Entry price"), align: "n", cell: (row) => price(row.entry_price) },
+      { key: "exit_time", label: t("Exit"), cell: (row) => (row.exit_reason === "open" ? DASH : time(row.exit_time, { date: true })) },
+      { key: "exit_price", label: t("Exit price"), align: "n", cell: (row) => price(row.exit_price) },
+      { key: "quantity", label: t("Quantity"), align: "n", cell: (row) => quantity(row.quantity) },
+      { key: "fee", label: t("Fees"), align: "n", cell: (row) => money(row.fee) },
+      { key: "funding", label: t("Funding"), align: "n", cell: (row) => (row.funding ? pnl(row.funding) : money(0)) },
+      { key: "pnl", label: t("P&L"), align: "n", cell: (row) => pnl(row.pnl), hint: t("net of both fees and of funding") },
+      { key: "pnl_percent", label: t("of margin"), align: "n", cell: (row) => signedPercent(row.pnl_percent) },
+      { key: "exit_reason", label: t("Reason"), cell: (row) => (row.exit_reason === "open" ? t("still open") : reasonText(row.exit_reason)) },
+    ],
+  });
+  const filter = () => table.setRows(rows.filter((row) => (!coinFilter.value || row.coin === coinFilter.value) && (!reasonFilter.value || row.exit_reason === reasonFilter.value || row.side === reasonFilter.value)));
+  coinFilter.addEventListener("change", filter);
+  reasonFilter.addEventListener("change", filter);
+  filter();
+}
+
+// -- candles ------------------------------------------------------------------------------------
+
+let chart = null;
+let candlePanel = null;
+let coin = null;
+let busy = false;
+let edges = { older: false, newer: false };
+
+const seriesOf = (name) => report.data.find((one) => one.coin === name);
+
+async function readBars(query) {
+  const series = seriesOf(coin);
+  return api.get(`/api/klines/${encodeURIComponent(series.symbol)}`, { interval: series.interval, venue: series.venue, market: series.market, limit: BARS, ...query });
+}
+
+function showCandles() {
+  candlePanel = new Panel("#candles");
+  const select = $("#candle-coin");
+  select.setAttribute("aria-label", t("Coin"));
+  fill(select, report.data.map((one) => h("option", { value: one.coin }, one.coin)));
+  select.addEventListener("change", () => openCandles(select.value));
+  const first = report.trades[0];
+  openCandles(first?.coin ?? report.data[0].coin, first?.entry_time);
+}
+
+function marksOf(name) {
+  const marks = [];
+  for (const trade of report.trades) {
+    if (trade.coin !== name || marks.length > 2 * MARKED_TRADES) continue;
+    const long = trade.side === "long";
+    marks.push({ time: trade.entry_time, side: long ? "buy" : "sell", text: long ? t("long") : t("short"), data: trade });
+    if (trade.exit_reason !== "open") marks.push({ time: trade.exit_time, side: long ? "sell" : "buy", text: signedPercent(trade.pnl_percent, 1), color: trade.pnl >= 0 ? theme.up : theme.down, data: trade });
+  }
+  return marks;
+}
+
+async function openCandles(name, at = null) {
+  coin = name;
+  $("#candle-coin").value = name;
+  const series = seriesOf(name);
+  const step = stepOf(series.interval);
+  const middle = at ?? series.first + (BARS / 2) * step;
+  candlePanel.loading();
+  try {
+    const bars = await readBars({ start: Math.max(series.first, middle - (BARS / 2) * step), end: middle + (BARS / 2) * step });
+    candlePanel.ready({ source: `${series.venue} · ${series.market} · ${series.symbol} · ${series.interval}`, simulated: series.venue === "simulated" });
+    chart ??= new PriceChart($("#price-chart"), { label: t("Candles with entries and exits"), onOlder: () => more("older"), onMark: (mark) => showWords(mark.data) });
+    watchRight();
+    edges = { older: false, newer: false };
+    chart.coin = name;
+    chart.setInterval(series.interval);
+    chart.setMarks(marksOf(name));
+    chart.setBars(bars, { fit: !at });
+    if (at) chart.showTime(at);
+  } catch (error) {
+    if (error.name !== "ApiError") throw error;
+    candlePanel.error(error, () => openCandles(name, at));
+  }
+}
+
+let watched = false;
+function watchRight() {
+  if (watched) return;
+  watched = true;
+  chart.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
+    if (range && range.to > chart.bars.length - 20) more("newer");
+  });
+}
+
+async function more(which) {
+  if (busy || edges[which] || !chart?.bars.length) return;
+  busy = true;
+  const name = coin;
+  try {
+    const first = chart.bars[0].timestamp;
+    const last = chart.bars[chart.bars.length - 1].timestamp;
+    const bars = await readBars(which === "older" ? { end: first - 1 } : { start: last + 1 });
+    if (name !== coin) return;
+    if (which === "older") edges.older = chart.prepend(bars) === 0;
+    else {
+      for (const bar of bars) chart.update(bar);
+      edges.newer = !bars.length;
+      chart.setMarks(marksOf(coin));
+    }
+  } catch (error) {
+    if (error.name !== "ApiError") throw error;
+    candlePanel.stale(error.message);
+  } finally {
+    busy = false;
+  }
+}
+
+function showTrade(trade) {
+  $("#candles").scrollIntoView({ block: "start", behavior: "smooth" });
+  openCandles(trade.coin, trade.entry_time).then(() => showWords(trade));
+}
+
+function showWords(trade) {
+  const out = trade.exit_reason === "open" ? t("still open at the end") : t("out at %(price)s (%(reason)s)", { price: price(trade.exit_price), reason: reasonText(trade.exit_reason) });
+  toast(t("%(side)s %(coin)s: in at %(price)s, %(out)s, %(pnl)s net", { side: trade.side === "long" ? t("Long") : t("Short"), coin: trade.coin, price: price(trade.entry_price), out, pnl: money(trade.pnl) }), "info");
+  chart?.setLines([{ price: trade.entry_price, color: theme.accent, title: t("entry") }, { price: trade.exit_price, color: trade.pnl >= 0 ? theme.up : theme.down, title: t("exit") }]);
+}
+
+// -- settings and data --------------------------------------------------------------------------
+
+function showFacts() {
+  new Panel("#settings").ready();
+  fill($("#settings-facts"), settingRows(report.settings).map(([name, text]) => [h("dt", null, name), h("dd", null, text)]));
+  new Panel("#data").ready();
+  new DataTable($("#data-table"), {
+    caption: t("Candles of this run"), rowKey: (row) => row.coin, stack: true,
+    columns: [
+      { key: "coin", label: t("Coin") },
+      { key: "symbol", label: t("Series"), cell: (row) => `${row.venue} ${row.market} ${row.symbol}` },
+      { key: "rows", label: t("Candles"), align: "n", cell: (row) => int(row.rows) },
+      { key: "first", label: t("First"), cell: (row) => h("span", { title: utc(row.first) }, day(row.first)) },
+      { key: "last", label: t("Last"), cell: (row) => h("span", { title: utc(row.last) }, day(row.last)) },
+      { key: "gaps", label: t("Gaps"), align: "n", cell: (row) => int(row.gaps), hint: t("places where candles are missing") },
+      { key: "sha256", label: t("SHA-256"), sort: false, cell: (row) => h("code", { title: row.sha256 }, row.sha256.slice(0, 12)), hint: t("of the candles: a changed candle changes it") },
+    ],
+  }).setRows(report.data);
+  fill($("#engine-words"), t("Engine %(version)s: %(ms)s ms from candles in memory to this result, over %(bars)s.", {
+    version: report.engine.version, ms: num(1000 * report.engine.seconds, 1), bars: ngettext("%(num)s bar", "%(num)s bars", report.summary.bars),
+  }));
+}
+
+showProgress();
+refresh();
