@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from domain.errors import BadData
 from domain.market import Bars, IntArray
 from store.bar_checks import Refusal
+from store.series_file import values_of
 
 # Binance: open time, open, high, low, close, volume, close time, quote volume, trades, two taker volumes, ignore
 DUMP_WIDTH = 12
@@ -102,7 +103,7 @@ def _parse_quickly(data: bytes, layout: _Layout) -> ParsedRows | None:
         )
     except pa.ArrowException:
         return None
-    time, *prices = (table.column(name).to_numpy() for name in wanted)
+    time, *prices = (values_of(table.column(name)) for name in wanted)
     lines = np.arange(layout.skipped + 1, layout.skipped + 1 + len(time), dtype=np.int64)
     return ParsedRows(len(time), Bars(_milliseconds(time), *prices), lines, ())
 
@@ -191,11 +192,12 @@ def _column(name: str, column: Any) -> NDArray[Any]:
         elif not is_number and not pa.types.is_decimal(column.type):
             raise BadData(f"column {name} is {column.type}, not a number")
         wanted = pa.int64() if name == "timestamp" else pa.float64()
-        column = pc.fill_null(pc.cast(column, wanted), -1 if name == "timestamp" else float("nan"))
+        column = pc.cast(column, wanted)
+        if column.null_count:
+            column = pc.fill_null(column, -1 if name == "timestamp" else float("nan"))
     except pa.ArrowException as error:
         raise BadData(f"column {name} cannot be read: {error}") from error
-    array: NDArray[Any] = column.to_numpy()
-    return array
+    return values_of(column)
 
 
 def is_funding_file(path: Path) -> bool:

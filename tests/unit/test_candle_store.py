@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from store.series_edit import SeriesEdit, join
 from store.series_file import decode_name, encode_name
 from tests.candle_files import HOUR, START, bars_at, open_store, same
 
+ROOT = Path(__file__).resolve().parents[2]
 KEY = SeriesKey("binance", "spot", "BTCUSDT", "1h")
 
 
@@ -452,3 +455,23 @@ def test_load_equals_slicing(tmp_path_factory: pytest.TempPathFactory, places: l
         store.append(KEY, bars_at(places[cut:]))
         part = store.load(KEY, START + start * HOUR, START + end * HOUR)
     assert same(part, bars_at([place for place in places if start <= place < end]))
+
+
+def test_reading_and_importing_do_without_pandas(tmp_path: Path) -> None:
+    """It costs every command a second."""
+    program = (
+        "import sys; from pathlib import Path; from store.importer import import_paths;"
+        "from tests.candle_files import *; folder = Path(sys.argv[1]);"
+        "names = ('timestamp', 'open', 'high', 'low', 'close', 'volume');"
+        "import pyarrow as pa; from pyarrow import parquet; from store.series_file import _to_arrow;"
+        "columns = [_to_arrow(column) for column in bars_at(range(9)).columns()];"
+        "(folder / 'binance/spot/BTCUSDT').mkdir(parents=True);"
+        "parquet.write_table(pa.table(columns, names=names), folder / 'binance/spot/BTCUSDT/1h.parquet');"
+        "write_csv(folder / 'spot/ETHUSDT-1h-2024-01.csv', [dump_row(hour(i)) for i in range(9)]);"
+        "store = open_store(folder / 'data').__enter__();"
+        "report = import_paths([folder], store); assert report.total('stored') == 18, report;"
+        "assert len(store.load(store.list()[0].key)) == 9;"
+        "assert 'pandas' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
