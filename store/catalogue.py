@@ -252,10 +252,10 @@ class Catalogue:
         symbol = str(values["symbol"])
         check_symbol(symbol)
         with self._database.write() as session:
-            for row in session.scalars(select(tables.Coin)):
-                if row.symbol.casefold() == symbol.casefold():
-                    hint = "" if row.is_active else " and is inactive: reactivate it"
-                    raise Conflict(f"the coin {row.symbol} is already there{hint}", field="symbol")
+            for taken, is_active in session.execute(select(tables.Coin.symbol, tables.Coin.is_active)):
+                if taken.casefold() == symbol.casefold():
+                    hint = "" if is_active else " and is inactive: reactivate it"
+                    raise Conflict(f"the coin {taken} is already there{hint}", field="symbol")
             given = {name: value for name, value in values.items() if name in COIN_FIELDS}
             given["tags"] = list(given.get("tags") or ())
             coin = tables.Coin(**given, aliases=[], edited=sorted(given), created_ms=now_ms)
