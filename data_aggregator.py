@@ -186,7 +186,9 @@ class MarketData:
     def freshness_at(self, time_ms: int) -> Freshness:
         """The same for anything else that a venue said at `time_ms`."""
         age = max(0, self._clock.now_ms() - time_ms)
-        return Freshness(age, age > self._price_ttl_ms)
+        # The limit is about this machine's real seconds; a market that runs faster has more of its own in each.
+        speed = max(1.0, getattr(self._clock, "speed", 1.0))
+        return Freshness(age, age > self._price_ttl_ms * speed)
 
     # -- candles -------------------------------------------------------------------------
 
