@@ -139,13 +139,13 @@ class PaperBroker:
         self._check_usable()
         changes = _Changes(prices.time_ms)
         bars = prices.bars
-        late = [due for due in prices.funding if _minute(due.time_ms) > prices.time_ms]
+        carried = [due for due in prices.funding if _minute(due.time_ms) <= prices.time_ms]
+        inside = [due for due in prices.funding if _minute(due.time_ms) > prices.time_ms]
         for coin, bar in bars.items():
             if coin in self._holdings or self._orders:
                 self._last_bars[coin] = (prices.time_ms, bar.open)
         # 1. Funding due at this open (or since the last price), on the positions carried in.
-        if len(late) < len(prices.funding):
-            self._settle_funding([due for due in prices.funding if due not in late], changes)
+        self._settle_funding(carried, changes)
         # 2. Carried positions whose liquidation price this open has passed.
         for holding in self._in_pool_order(bars):
             at = holding.liquidated_at_open(bars[holding.coin])
@@ -155,8 +155,7 @@ class PaperBroker:
         if self._orders:
             self._fill_orders(bars, changes)
         # 4. Funding due inside this step, on the positions now open.
-        if late:
-            self._settle_funding(late, changes)
+        self._settle_funding(inside, changes)
         # 5. Liquidation, stop, trailing stop, target. 6. The close.
         for holding in self._in_pool_order(bars):
             self._walk(holding, bars[holding.coin], changes)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from domain.errors import InvalidValue
-from domain.market import Bars
+from domain.market import Bars, MaintenanceTier
 from domain.times import DAY_MS, HOUR_MS
 from domain.trading import Reason, Side
 from simulation.kernel import simulate, warm_up
 from simulation.result import CoinInput, SimInput, day_marks
-from tests.fakes.candle_tables import START, BrokerRun, Outcome, coin, hour, run_broker, run_kernel
+from tests.fakes.candle_tables import START, BrokerRun, Outcome, coin, finer, hour, marks_of, run_broker, run_kernel
 
 both_ways = pytest.mark.parametrize("run", [run_kernel, run_broker], ids=["kernel", "broker"])
 
@@ -254,3 +254,20 @@ def test_more_trades_than_the_first_tables_hold() -> None:
     assert result.final_value == 1000
     assert len(result.trades.rows(("A",))) == n - 1
     assert int(result.trades.is_closed.sum()) == n - 2
+
+
+def test_one_compiled_variant_serves_every_kind_of_input() -> None:
+    """A second variant would cost its first caller ten seconds of compiling."""
+    from simulation.loop import cached_run
+
+    table = "10 10 10 10 b\n-\n10 10 10 10 ."
+    marks, detail = marks_of("10 10 10 10"), finer(0, 30, "10 10 10 10")
+    tier = MaintenanceTier(1e9, 0.01)
+    one = coin("A", table, {2: 0.1}, marks=marks, detail=detail, tiers=(tier,), leverage=2)
+    for inputs in (pool(one), pool(coin("B", table)), pool(one, coin("B", "10 10 10 10 ."), lean=True)):
+        simulate(inputs)
+    frozen = replace(one.bars, time=one.bars.time.copy())
+    for column in frozen.columns():
+        column.flags.writeable = False
+    simulate(pool(replace(one, bars=frozen, signals=one.signals.astype(np.int64))))
+    assert len(cached_run.signatures) == 1
