@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -168,7 +168,7 @@ def _in_order(bars: Bars, lines: IntArray, places: Places, refusals: Refusals) -
 
 
 def _longest_ascending(times: IntArray) -> Places:
-    """Places of a longest subsequence that never falls (patience sorting).
+    """Places of a longest ascending subsequence, each time once (patience sorting).
 
     From the end, so that of two rows that exclude each other the earlier one stays.
     """
@@ -177,7 +177,7 @@ def _longest_ascending(times: IntArray) -> Places:
     following = [-1] * len(times)
     for place in range(len(times) - 1, -1, -1):
         negated = -int(times[place])
-        pile = bisect_right(tops, negated)
+        pile = bisect_left(tops, negated)
         following[place] = top_places[pile - 1] if pile else -1
         if pile == len(tops):
             tops.append(negated)

@@ -96,12 +96,20 @@ class CandleStore:
     # -- reading --------------------------------------------------------------------------
 
     def list(self) -> builtins.list[SeriesInfo]:
-        """All stored series, ordered by key."""
+        """All stored series, ordered by key. A damaged file is logged and left out."""
         # The tails before the files, as in info().
         in_tail = set(self._tail.keys())
         keys = sorted({*in_tail, *self._file_keys()})
-        found = (self._info(key, None if key in in_tail else Bars.empty()) for key in keys)
-        return [info for info in found if info is not None]
+        found = []
+        for key in keys:
+            try:
+                info = self._info(key, None if key in in_tail else Bars.empty())
+            except BadData as error:
+                _log.error("series_damaged", series=str(key), reason=str(error))
+                continue
+            if info is not None:
+                found.append(info)
+        return found
 
     def info(self, key: SeriesKey) -> SeriesInfo | None:
         """None where nothing is stored."""
@@ -175,16 +183,18 @@ class CandleStore:
         return True
 
     def delete(self, key: SeriesKey) -> bool:
-        """Removes a series; False where there was none."""
-        existed = self.info(key) is not None
+        """Removes a series, a damaged one too; False where there was none."""
         path = self._path(key)
+        existed = path.exists() or self._tail.count(key) > 0
+        if not existed:
+            return False
         with locked(path.parent):
             self._tail.delete(key)
             remove_file(path)
         with self._lock:
             self._mapped.pop(key, None)
             self._tail_rows.pop(key, None)
-        return existed
+        return True
 
     # -- inside ---------------------------------------------------------------------------
 

@@ -255,12 +255,19 @@ def test_a_write_that_fails_leaves_the_old_series(store: CandleStore, monkeypatc
     assert [path.name for path in (store.root / "binance/spot/BTCUSDT").iterdir()] == ["1h.arrow"]
 
 
-def test_a_damaged_file_is_named(store: CandleStore) -> None:
+def test_a_damaged_file_is_named_and_can_be_deleted(store: CandleStore) -> None:
     store.merge(KEY, bars_at(range(3)))
     file = store.root / "binance/spot/BTCUSDT/1h.arrow"
     file.write_bytes(file.read_bytes()[:100])
+    other = replace(KEY, symbol="ETHUSDT")
+    store.merge(other, bars_at(range(3)))
     with pytest.raises(BadData, match=r"1h\.arrow"):
         store.load(KEY)
+    with pytest.raises(BadData, match=r"1h\.arrow"):
+        store.merge(KEY, bars_at(range(3)))
+    assert [info.key for info in store.list()] == [other]
+    assert store.delete(KEY)
+    assert store.merge(KEY, bars_at(range(3))).stored == 3
 
 
 def test_one_appended_bar_costs_under_a_millisecond(store: CandleStore) -> None:

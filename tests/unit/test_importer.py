@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidValue, Misconfigured
@@ -574,3 +574,42 @@ def test_uploaded_names_become_relative_paths(name: str, path: str) -> None:
 def test_uploaded_names_that_lead_elsewhere_are_refused(name: str) -> None:
     with pytest.raises(InvalidValue):
         safe_path(name)
+
+
+ROW = st.tuples(
+    st.integers(0, 8),  # hour
+    st.sampled_from([100.0, 100.0, 100.0, 101.0]),  # two opinions about an hour
+    st.sampled_from(["", "", "", "", "", "", "high", "volume", "time"]),  # what is wrong with it
+)
+
+
+@given(st.lists(ROW, max_size=25))
+@example([(1, 100.0, ""), (2, 100.0, ""), (3, 100.0, ""), *[(0, 100.0, "")] * 4])
+def test_every_row_is_kept_repeated_or_refused(rows: list[tuple[int, float, str]]) -> None:
+    """Against an account by hand; and no fewer rows are kept than by taking whatever is newer than the last."""
+    bars = bars_at([place for place, _, _ in rows])
+    for i, (_, price, fault) in enumerate(rows):
+        bars.open[i], bars.close[i], bars.high[i], bars.low[i] = price, price, price + 1, price - 1
+        bars.volume[i] = 5.0
+        if fault == "high":
+            bars.high[i] = price - 5
+        elif fault == "volume":
+            bars.volume[i] = -1.0
+        elif fault == "time":
+            bars.time[i] += 1
+    lines = np.arange(1, len(rows) + 1)
+    refusals = Refusals()
+    checked = check_bars(bars, lines, HOUR, refusals)
+    assert len(checked.bars) + checked.repeated + refusals.count == len(rows)
+    refused = {r.line for r in refusals.first()}
+    assert len(refused) == refusals.count
+    assert {i + 1 for i, row in enumerate(rows) if row[2]} <= refused
+    assert (np.diff(checked.bars.time) > 0).all()
+    first_price: dict[int, float] = {}
+    newest, greedy = -1, 0
+    for place, price, fault in rows:
+        if not fault and first_price.setdefault(place, price) == price and place > newest:
+            newest, greedy = place, greedy + 1
+    kept = dict(zip(((checked.bars.time - START) // HOUR).tolist(), checked.bars.open.tolist(), strict=True))
+    assert kept == {place: first_price[place] for place in kept}
+    assert len(kept) >= greedy
