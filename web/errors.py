@@ -107,8 +107,8 @@ def _database_error(error: DBAPIError) -> Response:
     return error_answer(500, _("Something went wrong in the server; its log says what."))
 
 
-def _unexpected(error: Exception) -> Response:
-    log.error("unexpected error", path=request.path, method=request.method, exc_info=error)
+def _unexpected(_error: Exception) -> Response:
+    # Flask has logged it, with its traceback.
     return error_answer(500, _("Something went wrong in the server; its log says what."))
 
 
