@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format lock messages settings bench clean
 
+# Compiling our modules anew at every start takes longer than the start.
+unexport PYTHONDONTWRITEBYTECODE
+
 PY := .venv/bin/python
 # Two workers on two cores; a file's tests stay together, so that its server starts once.
 PYTEST_FLAGS ?= -n 2 --dist loadfile
