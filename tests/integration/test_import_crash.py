@@ -123,5 +123,6 @@ def test_killed_imports_leave_whole_series(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_killed_imports_leave_whole_series_long(tmp_path: Path) -> None:
     drill(tmp_path, 60)

