@@ -101,7 +101,7 @@ class ModelJournal:
         found = select(OrderRow.client_id, OrderRow.id).where(
             OrderRow.client_id.in_(wanted), OrderRow.model_id == self._model_id
         )
-        ids: dict[str, int] = dict(connection.execute(found).tuples().all())
+        ids: dict[str, int] = dict(connection.execute(found).all())
         for order in orders:
             client_id = order.intent.client_id
             if client_id in ids:

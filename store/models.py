@@ -317,7 +317,7 @@ def _configs(session: Session, query: Any) -> tuple[ModelConfig, ...]:
         )
     wanted = {model.strategy_id for model in models if model.strategy_id is not None}
     edits = select(Strategy.id, Strategy.updated_ms).where(Strategy.id.in_(wanted))
-    updated: dict[int, int] = dict(session.execute(edits).tuples().all()) if wanted else {}
+    updated: dict[int, int] = dict(session.execute(edits).all()) if wanted else {}
     return tuple(
         ModelConfig(
             id=model.id,

@@ -76,7 +76,7 @@ class SnapshotStore:
             .order_by(AccountSnapshot.id)
         )
         with self._database.read() as session:
-            return [(row_id, time_ms, float(equity)) for row_id, time_ms, equity in session.execute(query).tuples()]
+            return [(row_id, time_ms, float(equity)) for row_id, time_ms, equity in session.execute(query)]
 
     def clear(self, model_id: int) -> None:
         with self._database.write() as session:
