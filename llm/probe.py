@@ -41,7 +41,11 @@ def check_url(url: str) -> None:
 
 def _is_reachable(host: str) -> bool:
     """Link-local addresses belong to machinery (a cloud's metadata service), never to a language model."""
-    addresses = {str(found[4][0]).split("%")[0] for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    try:
+        return not ipaddress.ip_address(host.split("%")[0]).is_link_local
+    except ValueError:  # a name
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    addresses = {str(each[4][0]).split("%")[0] for each in found}
     return not any(ipaddress.ip_address(address).is_link_local for address in addresses)
 
 

@@ -52,9 +52,7 @@ def hammer(app: Flask, examples: int, under: str = "/api/") -> list[str]:
         if not operation.path.startswith(under):
             continue
 
-        @hypothesis_settings(
-            max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None
-        )
+        @hypothesis_settings(hurried, max_examples=examples)
         @given(case=operation.as_strategy())
         def send(case: Any) -> None:
             case.call_and_validate(checks=CHECKS)
@@ -78,8 +76,8 @@ def test_a_route_that_breaks_is_found(settings: Any, monkeypatch: pytest.MonkeyP
     app.config["PROPAGATE_EXCEPTIONS"] = False
     monkeypatch.setattr(tokens, "TokenStore", None)
     complaints = hammer(app, 5, "/api/tokens")
-    assert len(complaints) == 3
-    assert all("Server error" in complaint for complaint in complaints)
+    broken = [complaint.split(":")[0] for complaint in complaints]
+    assert sorted(broken) == ["DELETE /api/tokens/{token_id}", "GET /api/tokens", "POST /api/tokens"]
 
 
 @pytest.mark.long
