@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def run(file: Path, as_json: bool) -> None:
     backtester = services().backtests.backtester
     try:
         plan = backtester.prepare(body)
-        with click.progressbar(length=1000, label=plan.title, file=click.get_text_stream("stderr")) as bar:
+        with click.progressbar(length=1000, label=plan.title, file=sys.stderr) as bar:
             outcome = backtester.run(plan, lambda done: bar.update(int(done * 1000) - bar.pos), lambda: False)
             bar.update(1000 - bar.pos)
     except CurlewError as error:
