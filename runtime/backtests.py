@@ -9,11 +9,12 @@ from typing import Any
 
 import structlog
 
-from backtesting import Backtester, Outcome, Plan
+from backtesting import Backtester
 from database import Backtest
 from domain.errors import Cancelled, Conflict, CurlewError
 from domain.events import BACKTEST_PROGRESS, Event
 from domain.ports import Clock, EventBus
+from simulation.outcome import Outcome, Plan
 from simulation.report import TRADE_FIELDS, TRADE_ROWS, csv_lines
 from store.backtests import ENDED, BacktestStore
 
