@@ -88,7 +88,7 @@ class RunWithReport(Run):
     headers={"Prefer": "wait=N: answer with the bare report when the run ends within N seconds"},
 )
 def run_backtest() -> Response:
-    asked = body(BacktestRequest)  # type: ignore[type-var]  # strict in itself, shared with the command line
+    asked = body(BacktestRequest)  # strict in itself, shared with the command line
     started = services().backtests.start(asked.model_dump(exclude_unset=True))
     return _wait_or_point_to(started)
 
