@@ -2,6 +2,7 @@
 //
 //   runStatus(run)     chip with the progress of a run that goes on
 //   FIGURES            [key, label, text(value), look(value)] of a report's summary, most asked for first
+//   BETTER             which way a figure is better: "max" or "min"; silent where neither is
 //   settingRows(settings)   [[name, text]] of what was asked, in words
 //   isOver(run)
 
@@ -43,6 +44,11 @@ export const FIGURES = () => [
   ["liquidations", t("Liquidations"), int, null],
   ["open_trades", t("Open at the end"), int, null],
 ];
+
+export const BETTER = {
+  final_value: "max", return_percentage: "max", max_drawdown: "min", sharpe_ratio: "max", win_rate: "max", profit_factor: "max", total_fees: "min",
+  cagr: "max", annual_volatility: "min", sortino_ratio: "max", calmar_ratio: "max", expectancy: "max", liquidations: "min",
+};
 
 const day = (value) => (typeof value === "number" ? `${utc(value)}` : String(value));
 const orNone = (x, unit) => (x ? `${num(x, 4, 0)} ${unit}` : t("none"));

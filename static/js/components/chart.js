@@ -1,6 +1,8 @@
 // Charts of everything but prices (Chart.js, drawn on a canvas: names in them are text by nature).
 //
 //   const chart = new TimeChart(box, { format: money, label: t("Equity by model"), fill: false })
+//     log: true        a logarithmic axis of values      axisWidth: 72   charts above each other line up
+//     days: true       x is a number of days, not a time
 //   chart.set([{ name, color, points: [[ms, value], ...], dashed, area }])   x in the viewer's zone
 //   new BarList(box, {label})   .set([{ label, value, text, color }])    horizontal bars as plain HTML
 //   new Doughnut(box, { label, format })  .set([{ label, value, color }])
@@ -8,6 +10,7 @@
 
 import { fill, h } from "../core/dom.js";
 import { localText, money, num } from "../core/format.js";
+import { t } from "../core/i18n.js";
 import { alpha, swatch, theme } from "../core/colors.js";
 
 const FONT = getComputedStyle(document.body).fontFamily;
@@ -30,10 +33,31 @@ if (typeof Chart === "function") defaults();
 
 const STEPS = [60e3, 300e3, 900e3, 1800e3, 3600e3, 3 * 3600e3, 6 * 3600e3, 12 * 3600e3, 86400e3, 2 * 86400e3, 7 * 86400e3, 14 * 86400e3, 30 * 86400e3, 91 * 86400e3, 182 * 86400e3, 365 * 86400e3];
 
+const MONTHS = [1, 2, 3, 6, 12, 24, 60, 120];
+const MONTH_MS = 30.44 * 86400e3;
+
+// First days of months of the viewer's zone, as far apart as the width asks for.
+function monthTicks(scale, wanted) {
+  const { min, max } = scale;
+  const step = MONTHS.find((months) => (max - min) / (months * MONTH_MS) <= wanted) ?? MONTHS[MONTHS.length - 1];
+  const first = new Date(min);
+  const ticks = [];
+  let month = Math.ceil((first.getFullYear() * 12 + first.getMonth()) / step) * step;
+  for (let at = new Date(Math.floor(month / 12), month % 12, 1).getTime(); at <= max; month += step, at = new Date(Math.floor(month / 12), month % 12, 1).getTime()) {
+    if (at >= min) ticks.push({ value: at });
+  }
+  scale.curlewStep = step * MONTH_MS;
+  scale.ticks = ticks;
+}
+
 // Ticks at round times of the viewer's zone.
 function timeTicks(scale) {
   const { min, max } = scale;
   const wanted = Math.max(2, Math.floor(scale.width / 96));
+  if ((max - min) / wanted > 14 * 86400e3) {
+    monthTicks(scale, Math.max(3, Math.floor(scale.width / 80)));
+    return;
+  }
   const step = STEPS.find((size) => (max - min) / size <= wanted) ?? STEPS[STEPS.length - 1];
   const shift = new Date(max).getTimezoneOffset() * 60e3;
   const ticks = [];
@@ -42,8 +66,26 @@ function timeTicks(scale) {
   scale.ticks = ticks;
 }
 
+// 1, 2, 5 times powers of ten: round numbers at distances that grow. Where they are too few, finer ones.
+function logTicks(scale) {
+  const { min, max } = scale;
+  const made = (steps) => {
+    const ticks = [];
+    for (let power = Math.floor(Math.log10(min)); power <= Math.ceil(Math.log10(max)); power += 1) {
+      for (const step of steps) {
+        const value = step * 10 ** power;
+        if (value >= min && value <= max) ticks.push({ value });
+      }
+    }
+    return ticks;
+  };
+  scale.ticks = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 7], [1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9]]
+    .map(made).find((ticks) => ticks.length >= 4) ?? scale.ticks;
+}
+
 function tickText(ms, step) {
   const date = new Date(ms);
+  if (step >= 12 * MONTH_MS) return String(date.getFullYear());
   if (step >= 28 * 86400e3) return new Intl.DateTimeFormat(document.documentElement.lang, { month: "short", year: "numeric" }).format(date);
   const atMidnight = date.getHours() === 0 && date.getMinutes() === 0;
   if (step >= 86400e3 || atMidnight) return new Intl.DateTimeFormat(document.documentElement.lang, { month: "short", day: "2-digit" }).format(date);
@@ -69,7 +111,7 @@ const crosshair = {
 };
 
 export class TimeChart {
-  constructor(box, { format = money, axisFormat = (x) => num(x, 0), label = "", legend = true, zero = false } = {}) {
+  constructor(box, { format = money, axisFormat = (x) => num(x, 0), label = "", legend = true, zero = false, log = false, axisWidth = null, days = false } = {}) {
     this.legend = legend ? h("ul", { class: "legend" }) : null;
     this.canvas = h("canvas", { role: "img", "aria-label": label });
     this.label = label;
@@ -86,15 +128,16 @@ export class TimeChart {
         interaction: { mode: "nearest", axis: "x", intersect: false },
         elements: { point: { radius: 0, hoverRadius: 3, hitRadius: 8 }, line: { borderWidth: 1.75, tension: 0 } },
         scales: {
-          x: { type: "linear", afterBuildTicks: timeTicks, grid: { color: theme.line, tickLength: 4 }, border: { color: theme.line },
-            ticks: { maxRotation: 0, autoSkip: false, callback(value) { return tickText(value, this.curlewStep); } } },
-          y: { position: "right", beginAtZero: zero, grace: "4%", grid: { color: theme.line, tickLength: 0 }, border: { display: false },
+          x: { type: "linear", ...(days ? {} : { afterBuildTicks: timeTicks }), grid: { color: theme.line, tickLength: 4 }, border: { color: theme.line },
+            ticks: { maxRotation: 0, autoSkip: days, callback(value) { return days ? t("day %(n)s", { n: num(value, 0) }) : tickText(value, this.curlewStep); } } },
+          y: { type: log ? "logarithmic" : "linear", position: "right", beginAtZero: zero, ...(log ? { afterBuildTicks: logTicks } : { grace: "4%" }),
+            ...(axisWidth ? { afterFit: (axis) => (axis.width = axisWidth) } : {}), grid: { color: theme.line, tickLength: 0 }, border: { display: false },
             ticks: { maxTicksLimit: 7, padding: 8, callback: (value) => axisFormat(value) } },
         },
         plugins: {
           tooltip: {
             callbacks: {
-              title: (items) => (items.length ? localText(items[0].parsed.x, { seconds: false }) : ""),
+              title: (items) => (items.length ? (days ? t("day %(n)s", { n: num(items[0].parsed.x, 0) }) : localText(items[0].parsed.x, { seconds: false })) : ""),
               label: (item) => ` ${item.dataset.label}  ${this.format(item.parsed.y)}`,
             },
           },

@@ -60,7 +60,8 @@ const pnlPercent = (row) => (row.margin > 0 ? (row.unrealized_pnl / row.margin) 
 
 export function outcomeChip(row) {
   const verdicts = row.verdicts ?? [];
-  if (row.executed) return h("span", { class: "chip is-up" }, verdicts.some((one) => one.result === "clamp") ? t("Ordered, clamped") : t("Ordered"));
+  if (row.executed && verdicts.some((one) => one.result === "clamp")) return h("span", { class: "chip is-accent", title: t("Ordered, cut down to a limit") }, t("Clamped"));
+  if (row.executed) return h("span", { class: "chip is-up" }, t("Ordered"));
   const no = verdicts.find((one) => one.result === "refuse");
   if (no) return h("span", { class: "chip is-warn", title: no.reason }, t("Refused"));
   return h("span", { class: "chip is-quiet" }, t("No order"));

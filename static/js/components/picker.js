@@ -58,8 +58,8 @@ export class Picker {
 
   setItems(items) {
     this.items = items;
-    this.#drawChosen();
-    if (!this.list.hidden) this.open();
+    if (this.list.hidden) this.#drawChosen();
+    else this.open(); // somebody is typing: the search goes on over the new items
   }
 
   setGroups(groups) {

@@ -16,7 +16,8 @@
 //     limit: 100,                              // "Show more" beyond
 //     tall: true,                              // scrolls inside, header stays
 //   });
-//   table.setRows(rows)  table.upsert(row)  table.rows
+//   table.setRows(rows, { flashNew, keepOrder })   keepOrder: rows stay where they are though their numbers move
+//   table.upsert(row)  table.rows
 
 import { $$, fill, h } from "../core/dom.js";
 import { DASH, num } from "../core/format.js";
@@ -44,6 +45,7 @@ export class DataTable {
     this.step = limit;
     this.limit = limit;
     this.rows = [];
+    this.held = null; // places that rows keep between two sortings
     this.opened = new Set();
     this.shown = new Map(); // key -> values of the flashing columns
     this.head = h("tr");
@@ -56,8 +58,10 @@ export class DataTable {
     this.#drawHead();
   }
 
-  setRows(rows, { flashNew = false } = {}) {
+  setRows(rows, { flashNew = false, keepOrder = false } = {}) {
     const known = new Set(this.rows.map(this.rowKey));
+    if (keepOrder) this.held ??= new Map(this.sorted().map((row, place) => [this.rowKey(row), place]));
+    else this.held = null;
     this.fresh = flashNew && this.rows.length ? new Set(rows.map(this.rowKey).filter((key) => !known.has(key))) : new Set();
     this.rows = rows;
     this.draw();
@@ -73,6 +77,7 @@ export class DataTable {
   }
 
   sorted() {
+    if (this.held) return [...this.rows].sort((a, b) => (this.held.get(this.rowKey(a)) ?? -1) - (this.held.get(this.rowKey(b)) ?? -1));
     if (!this.sort) return this.rows;
     const column = this.columns.find((one) => one.key === this.sort.key);
     if (!column) return this.rows;
@@ -102,6 +107,7 @@ export class DataTable {
     const other = first === "desc" ? "asc" : "desc";
     const dir = this.sort?.key === column.key && this.sort.dir === first ? other : first;
     this.sort = { key: column.key, dir };
+    this.held = null;
     const focusAt = this.columns.filter((one) => one.sort !== false && one.label).indexOf(column);
     this.#drawHead();
     this.draw();

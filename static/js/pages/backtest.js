@@ -12,6 +12,7 @@ import { TimeChart } from "../components/chart.js";
 import { PriceChart, stepOf } from "../components/pricechart.js";
 import { segmented } from "../components/form.js";
 import { FIGURES, isOver, runStatus, settingRows } from "../components/backtestcells.js";
+import { RuleWords } from "../components/rulewords.js";
 import { toast } from "../components/toast.js";
 
 const POLL_MS = 1000;
@@ -37,11 +38,14 @@ async function act(call, done) {
 const again = () => act(() => api.post(`/api/backtests/${run.id}/restart`), (started) => location.assign(`/backtest/${started.id}`));
 const cancel = () => act(() => api.del(`/api/backtests/${run.id}`), refresh);
 
+const tookWords = (ms) => (ms < 10_000 ? t("%(n)s s", { n: num(ms / 1000, 1) }) : duration(ms / 1000));
+
 function wordsOf() {
   if (run.status === "failed") return run.error ?? t("It failed.");
   if (run.status === "interrupted") return t("The server stopped during this run. Start it again to get its report.");
   if (run.status === "cancelled") return t("It was cancelled.");
   if (run.status === "queued") return t("It waits for its turn.");
+  if (run.status === "done" && run.started && run.finished) return t("finished in %(time)s", { time: tookWords(run.finished - run.started) });
   return "";
 }
 
@@ -56,8 +60,15 @@ function showProgress() {
   fill($("#progress-words"), `${share}%${left}`);
   fill($("#run-status"), runStatus(run));
   fill($("#run-words"), wordsOf());
+  const actions = over ? run.status : "going";
+  if ($("#run-actions").dataset.shown === actions) return; // a button must not vanish under a press
+  $("#run-actions").dataset.shown = actions;
   fill($("#run-actions"), over
-    ? [run.status === "done" ? csvLinks() : null, h("button", { type: "button", class: run.status === "done" ? "btn btn-plain" : "btn btn-primary", onclick: again }, run.status === "done" ? t("Run again") : t("Start again"))]
+    ? [
+      run.status === "done" ? csvLinks() : null,
+      h("a", { class: "btn btn-plain", href: `/backtest?from=${run.id}` }, t("Change and run")),
+      h("button", { type: "button", class: run.status === "done" ? "btn btn-plain" : "btn btn-primary", onclick: again }, run.status === "done" ? t("Run again") : t("Start again")),
+    ]
     : h("button", { type: "button", class: "btn btn-risky", onclick: cancel }, t("Cancel run")));
 }
 
@@ -81,6 +92,7 @@ async function refresh() {
   }
   showProgress();
   if (run.report && !report) showReport(run.report);
+  delete run.report; // megabytes that the page holds already
   if (!isOver(run)) timer = setTimeout(refresh, POLL_MS);
 }
 
@@ -100,6 +112,7 @@ live.onResync(() => !report && refresh());
 
 function showReport(found) {
   report = found;
+  report.trades.forEach((trade, index) => (trade.id = index));
   $("#report").hidden = false;
   const simulated = report.settings.venue === "simulated";
   const source = { source: simulated ? t("SIMULATED market") : `${report.settings.venue} · ${report.settings.market} · ${report.settings.interval}`, simulated };
@@ -107,7 +120,7 @@ function showReport(found) {
 }
 
 function showNotes() {
-  const notes = report.engine.notes ?? [];
+  const notes = (report.engine.notes ?? []).filter((note) => !(report.engine.optimistic && note.startsWith("fill_price"))); // said below, in words
   const optimistic = report.engine.optimistic ? [h("li", { class: "is-warn" }, h("b", null, t("Optimistic fills.")), ` ${t("No account could have traded at these prices: read the result as an upper bound.")}`)] : [];
   fill($("#notes"), optimistic, notes.map((note) => h("li", null, note)));
   $("#notes").hidden = !notes.length && !optimistic.length;
@@ -124,19 +137,23 @@ function showFigures() {
 let equityChart = null;
 let scale = "value";
 
+// Charts above each other share their times: their axes are equally wide.
+const AXIS_WIDTH = 76;
+
 function showEquity(source) {
   const panel = new Panel("#equity");
   panel.ready(source);
-  segmented($("#equity-scale"), [{ value: "value", label: t("Value") }, { value: "log", label: t("Logarithmic") }], scale, (chosen) => {
+  segmented($("#equity-scale"), [{ value: "value", label: t("Linear") }, { value: "log", label: t("Logarithmic") }], scale, (chosen) => {
     scale = chosen;
     drawEquity();
   });
+  $("#equity-scale").setAttribute("aria-label", t("Scale"));
   drawEquity();
-  const drawdown = new TimeChart($("#drawdown-chart"), { label: t("Drawdown"), legend: false, format: (x) => `${num(x)}%`, axisFormat: (x) => `${num(x, 0)}%` });
+  const drawdown = new TimeChart($("#drawdown-chart"), { label: t("Drawdown"), legend: false, axisWidth: AXIS_WIDTH, format: (x) => `${num(x)}%`, axisFormat: (x) => `${num(x, 0)}%` });
   let peak = -Infinity;
   const points = report.account_values.map((point) => {
     peak = Math.max(peak, point.value);
-    return [point.timestamp, (point.value / peak - 1) * 100];
+    return [point.timestamp, peak > 0 ? (point.value / peak - 1) * 100 : 0];
   });
   drawdown.set([{ name: t("Drawdown"), color: theme.down, points, area: true }]);
 }
@@ -144,38 +161,34 @@ function showEquity(source) {
 function drawEquity() {
   equityChart?.destroy();
   const log = scale === "log";
-  // Round steps of a factor: an axis of logarithms is read in money all the same.
-  const put = (x) => (log ? Math.log10(Math.max(x, 1e-9)) : x);
-  const show = (x) => money(log ? 10 ** x : x);
-  equityChart = new TimeChart($("#equity-chart"), { label: t("Equity"), format: show, axisFormat: (x) => num(log ? 10 ** x : x, 0) });
+  const positive = ([, value]) => !log || value > 0; // a lost account has no logarithm
+  equityChart = new TimeChart($("#equity-chart"), { label: t("Equity"), log, axisWidth: AXIS_WIDTH });
   equityChart.set([
-    { name: t("This run"), color: theme.accent, points: report.account_values.map((point) => [point.timestamp, put(point.value)]), area: !log, width: 2 },
-    { name: t("Buy and hold"), color: theme.quiet, points: report.buy_and_hold.map((point) => [point.timestamp, put(point.value)]), dashed: true },
+    { name: t("This run"), color: theme.accent, points: report.account_values.map((point) => [point.timestamp, point.value]).filter(positive), area: !log, width: 2 },
+    { name: t("Buy and hold"), color: theme.quiet, points: report.buy_and_hold.map((point) => [point.timestamp, point.value]).filter(positive), dashed: true },
   ]);
 }
 
 // -- trades -------------------------------------------------------------------------------------
 
 let table = null;
+let chosenTrade = null; // its id
 
 function showTrades(source) {
   const panel = new Panel("#trades", { empty: { text: t("It never traded: no signal fired in this span, or no order could be paid for.") } });
-  const rows = report.trades.map((trade, index) => ({ ...trade, id: index }));
+  const rows = report.trades;
   if (!rows.length) {
     panel.empty();
     return;
   }
   panel.ready(source);
-  const coins = [...new Set(rows.map((row) => row.coin))];
-  const reasons = [...new Set(rows.map((row) => row.exit_reason))];
-  const coinFilter = $("#filter-coin");
-  const reasonFilter = $("#filter-reason");
-  coinFilter.setAttribute("aria-label", t("Coin"));
-  reasonFilter.setAttribute("aria-label", t("Reason"));
-  fill(coinFilter, h("option", { value: "" }, t("All coins")), coins.map((coin) => h("option", { value: coin }, coin)));
-  fill(reasonFilter, h("option", { value: "" }, t("All exits")), h("option", { value: "long" }, t("Longs")), h("option", { value: "short" }, t("Shorts")), reasons.map((reason) => h("option", { value: reason }, reasonText(reason))));
+  const filters = { coin: $("#filter-coin"), side: $("#filter-side"), exit_reason: $("#filter-reason") };
+  const offer = (key, all, text) => fill(filters[key], h("option", { value: "" }, all), [...new Set(rows.map((row) => row[key]))].sort().map((value) => h("option", { value }, text(value))));
+  offer("coin", t("All coins"), (coinName) => coinName);
+  offer("side", t("Both sides"), (side) => (side === "long" ? t("Long") : t("Short")));
+  offer("exit_reason", t("All exits"), reasonText);
   table = new DataTable($("#trades-table"), {
-    caption: t("Trades"), stack: true, limit: 100, tall: true,
+    caption: t("Trades"), stack: true, limit: 100, tall: true, sort: { key: "entry_time", dir: "asc" }, rowClass: (row) => (row.id === chosenTrade ? "is-selected" : null),
     columns: [
       { key: "entry_time", label: t("Entry"), cell: (row) => h("button", { type: "button", class: "btn-link-quiet", onclick: () => showTrade(row) }, time(row.entry_time, { date: true })) },
       { key: "coin", label: t("Coin") },
@@ -191,9 +204,16 @@ function showTrades(source) {
       { key: "exit_reason", label: t("Reason"), cell: (row) => (row.exit_reason === "open" ? t("still open") : reasonText(row.exit_reason)) },
     ],
   });
-  const filter = () => table.setRows(rows.filter((row) => (!coinFilter.value || row.coin === coinFilter.value) && (!reasonFilter.value || row.exit_reason === reasonFilter.value || row.side === reasonFilter.value)));
-  coinFilter.addEventListener("change", filter);
-  reasonFilter.addEventListener("change", filter);
+  const total = report.engine.trades_total ?? rows.length;
+  const filter = () => {
+    const found = rows.filter((row) => Object.entries(filters).every(([key, select]) => !select.value || row[key] === select.value));
+    table.setRows(found);
+    $("#trades .note")?.remove();
+    const many = ngettext("%(num)s trade", "%(num)s trades", found.length);
+    const words = found.length < rows.length ? t("%(found)s of %(all)s", { found: int(found.length), all: int(rows.length) }) : total > rows.length ? t("the first %(shown)s of %(total)s; the CSV has them all", { shown: int(rows.length), total: int(total) }) : many;
+    $("#trades h2").after(h("span", { class: "note" }, words));
+  };
+  for (const select of Object.values(filters)) select.addEventListener("change", filter);
   filter();
 }
 
@@ -215,9 +235,9 @@ async function readBars(query) {
 function showCandles() {
   candlePanel = new Panel("#candles");
   const select = $("#candle-coin");
-  select.setAttribute("aria-label", t("Coin"));
+  select.hidden = report.data.length < 2;
   fill(select, report.data.map((one) => h("option", { value: one.coin }, one.coin)));
-  select.addEventListener("change", () => openCandles(select.value));
+  select.addEventListener("change", () => openCandles(select.value, report.trades.find((trade) => trade.coin === select.value)?.entry_time));
   const first = report.trades[0];
   openCandles(first?.coin ?? report.data[0].coin, first?.entry_time);
 }
@@ -289,15 +309,23 @@ async function more(which) {
   }
 }
 
-function showTrade(trade) {
-  $("#candles").scrollIntoView({ block: "start", behavior: "smooth" });
-  openCandles(trade.coin, trade.entry_time).then(() => showWords(trade));
+async function showTrade(trade) {
+  // A distant trade is not scrolled to through years of candles.
+  const loaded = coin === trade.coin && chart?.bars.length && trade.entry_time >= chart.bars[0].timestamp && trade.entry_time <= chart.bars[chart.bars.length - 1].timestamp;
+  if (loaded) chart.showTime(trade.entry_time);
+  else await openCandles(trade.coin, trade.entry_time);
+  showWords(trade);
+  $("#candles").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 }
 
 function showWords(trade) {
-  const out = trade.exit_reason === "open" ? t("still open at the end") : t("out at %(price)s (%(reason)s)", { price: price(trade.exit_price), reason: reasonText(trade.exit_reason) });
-  toast(t("%(side)s %(coin)s: in at %(price)s, %(out)s, %(pnl)s net", { side: trade.side === "long" ? t("Long") : t("Short"), coin: trade.coin, price: price(trade.entry_price), out, pnl: money(trade.pnl) }), "info");
-  chart?.setLines([{ price: trade.entry_price, color: theme.accent, title: t("entry") }, { price: trade.exit_price, color: trade.pnl >= 0 ? theme.up : theme.down, title: t("exit") }]);
+  chosenTrade = trade.id;
+  table?.draw();
+  const out = trade.exit_reason === "open"
+    ? [t("still open at the end, valued at"), " ", price(trade.exit_price)]
+    : [t("out"), " ", time(trade.exit_time, { date: true }), " ", t("at %(price)s (%(reason)s)", { price: price(trade.exit_price), reason: reasonText(trade.exit_reason) })];
+  fill($("#trade-words"), sideChip(trade.side), " ", h("b", { class: "bright" }, trade.coin), " ", t("in"), " ", time(trade.entry_time, { date: true }), " ", t("at %(price)s", { price: price(trade.entry_price) }), ", ", out, ": ", pnl(trade.pnl), " ", h("span", { class: "quiet" }, `(${signedPercent(trade.pnl_percent)} ${t("of margin")})`));
+  chart?.setLines([{ price: trade.entry_price, color: theme.accent, title: t("entry") }, { price: trade.exit_price, color: trade.pnl >= 0 ? theme.up : theme.down, title: trade.exit_reason === "open" ? t("end") : t("exit") }]);
 }
 
 // -- settings and data --------------------------------------------------------------------------
@@ -305,6 +333,7 @@ function showWords(trade) {
 function showFacts() {
   new Panel("#settings").ready();
   fill($("#settings-facts"), settingRows(report.settings).map(([name, text]) => [h("dt", null, name), h("dd", null, text)]));
+  showRules();
   new Panel("#data").ready();
   new DataTable($("#data-table"), {
     caption: t("Candles of this run"), rowKey: (row) => row.coin, stack: true,
@@ -321,6 +350,23 @@ function showFacts() {
   fill($("#engine-words"), t("Engine %(version)s: %(ms)s ms from candles in memory to this result, over %(bars)s.", {
     version: report.engine.version, ms: num(1000 * report.engine.seconds, 1), bars: ngettext("%(num)s bar", "%(num)s bars", report.summary.bars),
   }));
+}
+
+// The rules as they were, whatever the strategy says by now.
+async function showRules() {
+  const panel = new Panel("#rules");
+  const rules = report.settings.strategy;
+  if (!rules) {
+    panel.root.hidden = true;
+    return;
+  }
+  try {
+    fill($("#rule-words"), new RuleWords(await api.get("/api/strategies/schema")).summary(rules));
+    panel.ready();
+  } catch (error) {
+    if (error.name !== "ApiError") throw error;
+    panel.error(error, showRules);
+  }
 }
 
 showProgress();

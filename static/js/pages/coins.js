@@ -103,6 +103,8 @@ function draw() {
   $("#coins .note")?.remove();
   $("#coins h2").after(h("span", { class: "note" }, ngettext("%(num)s coin", "%(num)s coins", rows.length)));
   if (!rows.length) {
+    fill($("#coins-view"));
+    table = null;
     panel.empty();
     return;
   }

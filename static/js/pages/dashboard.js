@@ -47,21 +47,21 @@ function makeTables() {
       { key: "pnl_today", label: t("Today"), align: "n", cell: (row) => pnl(row.pnl_today) },
       { key: "max_drawdown", label: t("Drawdown"), align: "n", hint: t("Deepest fall from a peak of equity"), cell: (row) => percent(row.max_drawdown) },
       { key: "sharpe", label: t("Sharpe"), align: "n", cell: (row) => ratio(row.sharpe) },
-      { key: "trades", label: t("Closed trades"), align: "n", cell: (row) => int(row.trades) },
+      { key: "trades", label: t("Closed"), align: "n", hint: t("Closed trades"), cell: (row) => int(row.trades) },
       { key: "fees", label: t("Fees"), align: "n", cell: (row) => money(row.fees) },
     ],
   });
   tables.performance = new DataTable($("#performance-table"), {
     caption: t("Coin performance"), rowKey: (row) => row.symbol, sort: { key: "change_percent_24h", dir: "desc" }, tall: true,
     columns: [
-      { key: "symbol", label: t("Coin"), cell: (row) => h("span", { class: "nowrap" }, coinCell(row.symbol), " ", h("span", { class: "quiet" }, row.name)) },
+      { key: "symbol", label: t("Coin"), rest: true, cell: (row) => [coinCell(row.symbol), " ", h("span", { class: "quiet" }, row.name)] },
       { key: "price", label: t("Price"), align: "n", flash: true, cell: (row) => price(row.price, row.symbol) },
       { key: "change_percent_24h", label: t("24 h"), align: "n", cell: (row) => change(row.change_percent_24h) },
       { key: "range", label: t("Day's range"), sort: false, value: (row) => place(row), cell: (row) => (place(row) === null ? "–" : meter(place(row))) },
     ],
   });
   tables.positions = new DataTable($("#positions-table"), {
-    caption: t("Open positions"), rowKey: (row) => `${row.model_id} ${row.coin}`, sort: { key: "unrealized_pnl", dir: "desc" }, columns: positionColumns({ models }),
+    caption: t("Open positions"), rowKey: (row) => `${row.model_id} ${row.coin}`, columns: positionColumns({ models }),
   });
   tables.trades = new DataTable($("#trades-table"), { caption: t("Latest trades"), columns: tradeColumns({ models, short: true }), tall: true, rowKey: (row) => `${row.model_id} ${row.id}` });
   tables.decisions = new DataTable($("#decisions-table"), { caption: t("Latest decisions"), columns: decisionColumns({ models }), tall: true, expand: decisionDetails });
@@ -154,15 +154,15 @@ function repaintSoon(what) {
     const now = dirty;
     dirty = new Set();
     if (now.has("prices")) {
-      if (state.coins.length) tables.performance.setRows(state.coins);
+      if (state.coins.length) tables.performance.setRows(state.coins, { keepOrder: true });
       if (state.positions.length) {
-        tables.positions.setRows(state.positions);
+        tables.positions.setRows(state.positions, { keepOrder: true });
         paintDistribution();
       }
     }
     if (now.has("accounts")) {
       retotal();
-      tables.leaderboard.setRows(state.models);
+      tables.leaderboard.setRows(state.models, { keepOrder: true });
       if (state.models.length) paintEquity();
     }
   }, 500);

@@ -59,7 +59,7 @@ function paintPortfolio(portfolio) {
   put("p-fees", money(portfolio.total_fees), null, typeof portfolio.total_funding === "number" ? t("funding %(sum)s", { sum: signedMoney(portfolio.total_funding) }) : "");
 }
 
-const positionsTable = new DataTable($("#positions-table"), { caption: t("Open positions"), rowKey: (row) => row.coin, sort: { key: "unrealized_pnl", dir: "desc" }, columns: positionColumns() });
+const positionsTable = new DataTable($("#positions-table"), { caption: t("Open positions"), rowKey: (row) => row.coin, columns: positionColumns() });
 
 const portfolio = resource({
   panels: [panels.positions],
@@ -200,7 +200,7 @@ function paintPool(rows) {
   pool = rows;
   const within = new Set(rows.map((row) => row.symbol));
   poolPicker.setItems(coinItems(coins.filter((coin) => !within.has(coin.symbol))));
-  poolPicker.set(null);
+  if (poolPicker.value !== null) poolPicker.set(null);
   poolTable.setRows(rows, { flashNew: true });
   $("#pool-table").hidden = !rows.length;
 }
@@ -288,8 +288,14 @@ $("#pause").addEventListener("click", async () => {
   if (await setStatus(model, model.status === "running" ? "paused" : "running")) settings.refresh();
 });
 
+// What is gone cannot be read: a last push on its way must not ask for it.
+function leave() {
+  for (const one of [portfolio, equity, trades, decisions, settings, poolRows]) one.stop();
+  location.assign("/models");
+}
+
 $("#delete").addEventListener("click", async () => {
-  if (await deleteModel(model, portfolio.data?.positions.length)) location.assign("/models");
+  if (await deleteModel(model, portfolio.data?.positions.length)) leave();
 });
 
 function cycleNode(result) {
@@ -347,7 +353,7 @@ live.on("account_update", mine((row) => {
   if (portfolio.data && typeof row.total_value === "number") paintPortfolio({ ...portfolio.data, ...row, positions: portfolio.data.positions });
 }));
 live.on("model_changed", mine((push) => {
-  if (push.change === "deleted") location.assign("/models");
+  if (push.change === "deleted") leave();
   else {
     settings.hint();
     poolRows.hint();

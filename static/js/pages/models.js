@@ -39,7 +39,7 @@ const table = new DataTable($("#models-table"), {
     { key: "unrealized_pnl", label: t("Unrealised P&L"), align: "n", cell: (row) => pnl(row.unrealized_pnl) },
     { key: "pnl_today", label: t("Today"), align: "n", cell: (row) => pnl(row.pnl_today) },
     { key: "max_drawdown", label: t("Drawdown"), align: "n", cell: (row) => (typeof row.max_drawdown === "number" ? `${num(row.max_drawdown)}%` : "–") },
-    { key: "trades", label: t("Closed trades"), align: "n", cell: (row) => int(row.trades) },
+    { key: "trades", label: t("Closed"), align: "n", hint: t("Closed trades"), cell: (row) => int(row.trades) },
     { key: "actions", label: "", aria: t("Actions"), align: "n", cell: actions },
   ],
 });
@@ -78,16 +78,15 @@ async function makeForm() {
 }
 
 async function openForm() {
-  $("#model-editor").hidden = false;
   opening ??= makeForm();
   try {
     await opening;
   } catch (error) {
     opening = null;
-    $("#model-editor").hidden = true;
     toast(error.message, "bad");
     return;
   }
+  $("#model-editor").hidden = false;
   form.clear();
   form.focus();
   $("#model-editor").scrollIntoView({ block: "start" });
@@ -107,7 +106,7 @@ live.on("account_update", (data) => {
   const row = models.data.models.find((one) => one.id === data.model_id);
   if (!row || typeof data.total_value !== "number") return;
   Object.assign(row, { total_value: data.total_value, return_percentage: data.return_percentage ?? row.return_percentage, unrealized_pnl: data.unrealized_pnl ?? row.unrealized_pnl });
-  table.setRows(models.data.models);
+  table.setRows(models.data.models, { keepOrder: true });
 });
 live.on("model_changed", () => models.hint());
 live.on("position_update", () => models.hint());
