@@ -16,6 +16,9 @@ from web.schemas import Answer, Ms
 
 bp = api_blueprint("health")
 
+# elsewhere: another process has this database. off: this one only serves.
+Scheduler = Literal["running", "elsewhere", "stopped", "off"]
+
 
 class SourceState(Answer):
     state: str
@@ -50,11 +53,9 @@ def _sources() -> dict[str, SourceState]:
     return {name: SourceState(state=each.state, last_ok=each.last_ok, error=each.error) for name, each in found.items()}
 
 
-def _scheduler() -> Literal["running", "elsewhere", "stopped", "off"]:
+def _scheduler() -> Scheduler:
     runner = services().runner
-    if runner is None:
-        return "off"
-    return runner.state
+    return "off" if runner is None else runner.state
 
 
 @bp.get("")
