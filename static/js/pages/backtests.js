@@ -2,7 +2,7 @@
 
 import { $, fill, h, pageData } from "../core/dom.js";
 import { api } from "../core/api.js";
-import { change, day, int, num, time } from "../core/format.js";
+import { change, day, int, num, percent, time } from "../core/format.js";
 import { ngettext, t } from "../core/i18n.js";
 import { live } from "../core/live.js";
 import { Panel, resource } from "../components/panel.js";
@@ -27,6 +27,7 @@ const field = (name) => form.elements.namedItem(name);
 let series = [];
 let models = [];
 const picker = new Picker($("#coins"), { labelledBy: "coins-label", multiple: true, placeholder: t("Search coins that have candles"), onChange: () => showPresets() });
+const startedFrom = { request: null }; // a run whose settings the form begins with
 form.curlewFields = { coins: picker.field };
 
 const unique = (values) => [...new Set(values)];
@@ -48,23 +49,41 @@ function showPlaces() {
   showIntervals();
 }
 
-function showIntervals() {
+function showIntervals(wanted = null) {
   const stored = unique(series.filter((one) => `${one.venue} ${one.market}` === field("place").value).map((one) => one.interval)).sort((a, b) => minutes(a) - minutes(b));
-  options(field("interval"), stored.map((value) => ({ value, label: value })), field("interval").value || "1h");
+  options(field("interval"), stored.map((value) => ({ value, label: value })), wanted ?? (field("interval").value || "1h"));
   showCoins();
 }
+
+const utcDay = (text) => (/^\d{4}-\d{2}-\d{2}$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : null);
+const spanOf = () => ({ from: utcDay(field("start_date").value), to: utcDay(field("end_date").value) });
+const reaches = (one, { from, to }) => (from === null || one.last >= from) && (to === null || one.first < to + DAY_MS);
 
 function showCoins() {
   const found = here();
   const kept = picker.value.filter((coin) => found.some((one) => one.coin === coin));
-  picker.setItems(found.map((one) => ({
+  picker.set(kept.length ? kept : found.some((one) => one.coin === "BTC") ? ["BTC"] : found.slice(0, 1).map((one) => one.coin));
+  const finer = unique(series.filter((one) => `${one.venue} ${one.market}` === field("place").value && minutes(one.interval) < minutes(field("interval").value) && minutes(field("interval").value) % minutes(one.interval) === 0).map((one) => one.interval));
+  options(field("detail_interval"), [{ value: "", label: t("no finer candles") }, ...finer.sort((a, b) => minutes(a) - minutes(b)).map((value) => ({ value, label: value }))], field("detail_interval").value);
+  showPresets();
+}
+
+// What the picker offers: coins with candles in the span; where none is chosen yet, every coin that is stored.
+function offerCoins() {
+  const span = spanOf();
+  const found = here();
+  const inSpan = found.filter((one) => reaches(one, span));
+  picker.setItems(inSpan.map((one) => ({
     value: one.coin, symbol: one.coin, name: one.name === one.coin ? one.symbol : one.name,
     tail: `${day(one.first)} – ${day(one.last)}${one.gaps ? `, ${ngettext("%(num)s gap", "%(num)s gaps", one.gaps)}` : ""}`,
   })));
-  picker.set(kept.length ? kept : found.some((one) => one.coin === "BTC") ? ["BTC"] : found.slice(0, 1).map((one) => one.coin));
-  const finer = unique(series.filter((one) => `${one.venue} ${one.market}` === field("place").value && minutes(one.interval) < minutes(field("interval").value) && minutes(field("interval").value) % minutes(one.interval) === 0).map((one) => one.interval));
-  options(field("detail_interval"), [{ value: "", label: t("no finer candles") }, ...finer.sort((a, b) => minutes(a) - minutes(b)).map((value) => ({ value, label: value }))], "");
-  showPresets();
+  const outside = picker.value.filter((coin) => !inSpan.some((one) => one.coin === coin));
+  const left = found.length - inSpan.length;
+  const words = $("#coins-words");
+  words.classList.toggle("warn", outside.length > 0);
+  fill(words, outside.length ? t("%(coins)s: no candles in this span. Choose another span, or remove them.", { coins: outside.join(", ") })
+    : [ngettext("%(num)s coin has candles in this span", "%(num)s coins have candles in this span", inSpan.length), left ? ngettext("; %(num)s more outside of it", "; %(num)s more outside of it", left) : ""]);
+  for (const button of $("#presets").children) button.setAttribute("aria-pressed", String(button.dataset.span === `${field("start_date").value} ${field("end_date").value}`));
 }
 
 // Spans that the chosen coins have in common.
@@ -72,31 +91,40 @@ function showPresets() {
   const chosen = here().filter((one) => picker.value.includes(one.coin));
   const box = $("#presets");
   if (!chosen.length) {
-    fill(box, h("span", { class: "quiet" }, t("Choose a coin to see the spans that are stored.")));
+    fill(box, h("span", { class: "quiet" }, t("Choose a coin to see them.")));
+    offerCoins();
     return;
   }
   const first = Math.max(...chosen.map((one) => one.first));
   const last = Math.min(...chosen.map((one) => one.last));
-  const choices = [[t("Everything"), first, last], ...[[t("Last 30 days"), 30], [t("Last 90 days"), 90], [t("Last year"), 365], [t("Last 5 years"), 1826]].filter(([, days]) => last - days * DAY_MS > first).map(([label, days]) => [label, last - (days - 1) * DAY_MS, last])];
-  for (let year = new Date(last).getUTCFullYear(); year >= new Date(first).getUTCFullYear() && choices.length < 14; year -= 1) {
-    const start = Date.UTC(year, 0, 1);
-    const end = Date.UTC(year, 11, 31);
+  if (last < first) {
+    fill(box, h("span", { class: "quiet" }, t("The chosen coins have no span in common.")));
+    offerCoins();
+    return;
+  }
+  const recent = [[t("Last month"), 30], [t("Last quarter"), 91], [t("Last year"), 365], [t("Last 5 years"), 1826]];
+  const choices = [[t("Everything"), first, last], ...recent.filter(([, days]) => last - days * DAY_MS > first).map(([label, days]) => [label, last - (days - 1) * DAY_MS, last])];
+  for (let year = new Date(last).getUTCFullYear(); year >= new Date(first).getUTCFullYear(); year -= 1) {
+    const [start, end] = [Date.UTC(year, 0, 1), Date.UTC(year, 11, 31)];
     if (start >= first - DAY_MS && end <= last) choices.push([String(year), start, end]);
   }
-  fill(box, choices.map(([label, from, to]) => h("button", { type: "button", class: "btn btn-plain btn-sm", onclick: () => setSpan(from, to) }, label)));
+  fill(box, choices.map(([label, from, to]) => h("button", { type: "button", class: "btn btn-plain btn-sm", title: `${day(from)} – ${day(to)}`, dataset: { span: `${day(from)} ${day(to)}` }, onclick: () => setSpan(from, to) }, label)));
   if (!field("start_date").value || !field("end_date").value) setSpan(Math.max(first, last - 364 * DAY_MS), last);
+  else offerCoins();
 }
 
 function setSpan(from, to) {
   field("start_date").value = day(from);
   field("end_date").value = day(to);
+  offerCoins();
 }
 
 function showTraders(strategies) {
   const groups = [[t("Strategies"), strategies.map((one) => ({ value: `strategy:${one.id}`, label: one.name }))], [t("Models, with their limits"), models.map((one) => ({ value: `model:${one.id}`, label: one.name }))]];
   fill(field("trader"), groups.filter(([, list]) => list.length).map(([label, list]) => h("optgroup", { label }, list.map((one) => h("option", { value: one.value }, one.label)))));
-  const wanted = asked.get("strategy") ? `strategy:${asked.get("strategy")}` : asked.get("model") ? `model:${asked.get("model")}` : null;
-  if (wanted) field("trader").value = wanted;
+  const before = startedFrom.request;
+  const wanted = before?.strategy_id ? `strategy:${before.strategy_id}` : before?.model_id ? `model:${before.model_id}` : asked.get("strategy") ? `strategy:${asked.get("strategy")}` : asked.get("model") ? `model:${asked.get("model")}` : null;
+  if (wanted && [...field("trader").options].some((option) => option.value === wanted)) field("trader").value = wanted;
 }
 
 // What a model brings itself is not asked for.
@@ -104,6 +132,7 @@ function showModel() {
   const model = chosenModel();
   for (const name of ["position_size_percent", "fill_price", "detail_interval", "leverage", "fee_percent", "slippage_bps", "initial_capital"]) field(name).disabled = model !== null;
   $("#model-note").hidden = model === null;
+  showOptimism();
   if (!model) return;
   const stored = here().map((one) => one.coin);
   const pool = model.coins.map((coin) => coin.symbol ?? coin).filter((coin) => stored.includes(coin));
@@ -111,7 +140,26 @@ function showModel() {
   showPresets();
 }
 
-const rate = (percent) => (percent === null || percent === undefined ? null : Math.round(percent * 1e10) / 1e12);
+function showOptimism() {
+  $("#optimistic-note").hidden = field("fill_price").disabled || field("fill_price").value === "next_open";
+}
+
+// The request of an earlier run, put back into the form.
+function fillFrom(request) {
+  const values = { ...request, fee_percent: inPercent(request.trade_fee_rate), maker_fee_percent: inPercent(request.maker_fee_rate), maintenance_margin_percent: inPercent(request.maintenance_margin_rate) };
+  if (request.venue && request.market) options(field("place"), [...field("place").options].map(({ value, label }) => ({ value, label })), `${request.venue} ${request.market}`);
+  showIntervals(request.interval);
+  for (const [name, value] of Object.entries(values)) {
+    const input = field(name);
+    if (!input || name === "interval" || name === "place" || value === null || value === undefined) continue;
+    input.value = typeof value === "number" && name.endsWith("_date") ? day(value) : String(value);
+  }
+  if (request.coins) picker.set(request.coins);
+  showPresets();
+}
+
+const rate = (share) => (share === null || share === undefined ? null : Math.round(share * 1e10) / 1e12);
+const inPercent = (share) => (share === null || share === undefined ? null : Math.round(share * 1e12) / 1e10);
 
 function bodyOf(values) {
   const [kind, id] = String(values.trader ?? "").split(":");
@@ -139,14 +187,23 @@ onSubmit(form, async (values) => {
     throw error;
   }
 });
-field("place").addEventListener("change", showIntervals);
+field("place").addEventListener("change", () => showIntervals());
 field("interval").addEventListener("change", showCoins);
 field("trader").addEventListener("change", showModel);
+field("fill_price").addEventListener("change", showOptimism);
+for (const name of ["start_date", "end_date"]) field(name).addEventListener("change", offerCoins);
+
+function earlier() {
+  const id = asked.get("from");
+  const found = id && pageData().runs.find((run) => String(run.id) === id);
+  return found ?? null;
+}
 
 resource({
   panels: [formPanel],
   read: async () => {
-    const [stored, strategies, all] = await Promise.all([api.get("/api/backtest/coins"), api.get("/api/strategies"), api.get("/api/models")]);
+    const [stored, strategies, all, before] = await Promise.all([api.get("/api/backtest/coins"), api.get("/api/strategies"), api.get("/api/models"), earlier()]);
+    startedFrom.request ??= before?.request ?? null;
     return { stored, strategies, models: all.filter((one) => ["rules", "hold"].includes(one.kind)) };
   },
   isEmpty: (found) => !found.stored.length,
@@ -157,6 +214,11 @@ resource({
     showTraders(found.strategies);
     showPlaces();
     showModel();
+    if (startedFrom.request) {
+      fillFrom(startedFrom.request);
+      fill($("#form-words"), t("Filled in from run %(id)s.", { id: asked.get("from") }));
+    }
+    showOptimism();
   },
 }).refresh();
 
@@ -201,7 +263,7 @@ const table = new DataTable($("#runs-table"), {
     { key: "status", label: t("Status"), cell: runStatus },
     { key: "span", label: t("Span"), value: (row) => row.settings?.start_ms ?? 0, cell: (row) => (row.settings ? `${row.settings.interval}, ${day(row.settings.start_ms)} – ${day(row.settings.end_ms - 1)}` : "–") },
     { key: "return_percentage", label: t("Return"), align: "n", value: figure("return_percentage"), cell: (row) => change(figure("return_percentage")(row)) },
-    { key: "max_drawdown", label: t("Drawdown"), align: "n", value: figure("max_drawdown"), cell: (row) => (row.summary ? `${num(row.summary.max_drawdown)}%` : "–") },
+    { key: "max_drawdown", label: t("Drawdown"), align: "n", value: figure("max_drawdown"), cell: (row) => percent(figure("max_drawdown")(row)) },
     { key: "sharpe_ratio", label: t("Sharpe"), align: "n", value: figure("sharpe_ratio"), cell: (row) => num(figure("sharpe_ratio")(row)) },
     { key: "total_trades", label: t("Trades"), align: "n", value: figure("total_trades"), cell: (row) => int(figure("total_trades")(row)) },
     { key: "created", label: t("Started"), cell: (row) => time(row.created, { date: "auto" }) },
