@@ -10,6 +10,8 @@ from math import isnan
 
 from brokers.accounting import (
     EXIT_LIQUIDATION,
+    EXIT_NONE,
+    EXIT_TARGET,
     NAN,
     REASONS,
     add_entry,
@@ -162,13 +164,16 @@ class Holding:
         return worse_of(self.sign, bar.open, self.liquidation)
 
     def exit_inside(self, bar: PriceBar) -> tuple[int, float]:
-        """(EXIT_*, price before slippage) of this bar; finer candles decide where the target lies inside as well."""
+        """(EXIT_*, price before slippage) of this bar; finer candles tell only where the target lies inside too."""
         mark_high = NAN if bar.mark_high is None else bar.mark_high
         mark_low = NAN if bar.mark_low is None else bar.mark_low
         trailing = trailing_price(self.sign, self.best, self.trailing_percent)
         levels = (self.liquidation, self.stop, trailing, self.target)
         kind, price = inside_exit(self.sign, bar.open, bar.high, bar.low, mark_high, mark_low, *levels)
-        if not kind or not bar.detail:
+        if kind in (EXIT_NONE, EXIT_TARGET) or not bar.detail:
+            return kind, price
+        if kind == EXIT_LIQUIDATION and bar.mark_low is not None:
+            # Traded prices, however fine, do not tell when the mark was touched.
             return kind, price
         if is_beyond(-self.sign, bar.high if self.sign > 0 else bar.low, self.target):
             never = 0.0 if self.sign > 0 else NAN

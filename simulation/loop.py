@@ -1,4 +1,4 @@
-# mypy: allow-untyped-defs, allow-untyped-calls, allow-incomplete-defs
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-incomplete-defs, disable-error-code="call-arg, misc"
 """The simulation loop, compiled by numba from the functions of `brokers.accounting`.
 
 State and orders in, state and results out; nothing here knows of times, names or JSON (see
@@ -15,7 +15,9 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.extending import register_jitable
+from numba.core.imputils import impl_ret_untracked
+from numba.extending import intrinsic, register_jitable
+from numba.np.arrayobj import make_array
 
 from brokers import accounting
 from brokers.accounting import (
@@ -23,8 +25,8 @@ from brokers.accounting import (
     EXIT_NONE,
     EXIT_OPEN,
     EXIT_SIGNAL,
+    EXIT_TARGET,
     NAN,
-    TOUCH,
     close_amounts,
     fill_price,
     follow_best,
@@ -64,6 +66,21 @@ CLOSE_IT, OPEN_LONG, OPEN_SHORT = 1, 2, 4
 QUIET_ROWS = 1024
 # Fill price modes.
 NEXT_OPEN, AT_CLOSE, AT_MID = range(3)
+
+
+@intrinsic
+def _borrowed(typing_context, array):
+    """The same array without an owner, so that passing it on counts no references (an atomic write each time).
+
+    Half of the loop's time went there. Whoever borrows must keep the original alive meanwhile.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        view = make_array(signature.args[0])(context, builder, value=arguments[0])
+        view.meminfo = view.meminfo.type(None)
+        return impl_ret_untracked(context, builder, signature.return_type, view._getvalue())
+
+    return array(array), codegen
 
 
 @register_jitable
@@ -189,7 +206,7 @@ def _wanted(signal, side, direction):
 
 @register_jitable
 def _exit_of(book, c, i, o, h, low, marks, trailing_percent, detail, detail_start, in_order):
-    """inside_exit() of bar i for coin c; finer candles decide where the target lies inside as well."""
+    """inside_exit() of bar i for coin c; finer candles tell only where the target lies inside too."""
     sign = book[c, SIDE]
     mark_high, mark_low = NAN, NAN
     if marks.shape[1] > 0:
@@ -197,7 +214,10 @@ def _exit_of(book, c, i, o, h, low, marks, trailing_percent, detail, detail_star
     stop, target, liquidation = book[c, STOP], book[c, TARGET], book[c, LIQUIDATION]
     trailing = trailing_price(sign, book[c, BEST], trailing_percent)
     kind, price = inside_exit(sign, o, h, low, mark_high, mark_low, liquidation, stop, trailing, target)
-    if kind == EXIT_NONE or detail.shape[1] == 0 or not in_order:
+    if kind == EXIT_NONE or kind == EXIT_TARGET or detail.shape[1] == 0 or not in_order:
+        return kind, price
+    if kind == EXIT_LIQUIDATION and mark_low == mark_low:
+        # Traded prices, however fine, do not tell when the mark was touched.
         return kind, price
     if is_beyond(-sign, h if sign > 0.0 else low, target):
         if kind != EXIT_LIQUIDATION:
@@ -255,41 +275,42 @@ def _acts(signal, side, direction):
 
 
 @register_jitable
-def _quiet_until(book, c, row, limit, offset, h, low, signals, has_marks, trailing, direction):
-    """First row of [row, limit) in which something may happen to coin c by signal or price; `limit` if none does.
-
-    Never too late, sometimes too early (a trailing stop or marks: at once).
-    """
-    side = book[c, SIDE]
+def _next_order(row, limit, offset, signals, side, direction):
+    """First row of [row, limit) whose signal gives coin an order; `limit` if none does."""
     for r in range(row, limit):
         signal = signals[offset + r]
         if signal != 0 and _acts(signal, side, direction):
-            limit = r
-            break
-    if side == 0.0:
+            return r
+    return limit
+
+
+@register_jitable
+def _next_touch(book, c, row, limit, offset, h, low, has_marks, trailing):
+    """First row of [row, limit) that touches a level of coin c's position; `limit` if none does.
+
+    Never too late; sometimes too early, and with marks at once: then the rows are walked one by one.
+    """
+    sign = book[c, SIDE]
+    liquidation, stop, target, best = book[c, LIQUIDATION], book[c, STOP], book[c, TARGET], book[c, BEST]
+    if liquidation > 0.0:
+        if has_marks:
+            return row
+        # The nearer of the two: the higher for a long, the lower for a short.
+        stop = liquidation if stop != stop or sign * liquidation > sign * stop else stop
+    has_stop, has_target, has_trailing = stop == stop, target == target, trailing > 0.0
+    if not (has_stop or has_target or has_trailing):
         return limit
-    liquidation, stop, target = book[c, LIQUIDATION], book[c, STOP], book[c, TARGET]
-    if trailing > 0.0 or (has_marks and liquidation > 0.0):
-        return row
-    has_stop, has_target = stop == stop, target == target
-    if not has_stop and not has_target and not liquidation > 0.0:
-        return limit
-    # The nearer level on the losing side; infinite where there is none.
-    near = liquidation if liquidation > 0.0 else -side * np.inf
-    if has_stop:
-        near = max(near, stop) if side > 0.0 else min(near, stop)
-    if not has_target:
-        target = side * np.inf
-    if side > 0.0:
-        near, target = near * (1.0 + TOUCH), target * (1.0 - TOUCH)
-        for r in range(row, limit):
-            if low[offset + r] <= near or h[offset + r] >= target:
+    follow = trailing_price(sign, best, trailing)
+    for r in range(row, limit):
+        high, worst = (h[offset + r], low[offset + r]) if sign > 0.0 else (low[offset + r], h[offset + r])
+        if is_beyond(sign, worst, stop) or is_beyond(-sign, high, target):
+            return r
+        if has_trailing:
+            if is_beyond(sign, worst, follow):
                 return r
-    else:
-        near, target = near * (1.0 - TOUCH), target * (1.0 + TOUCH)
-        for r in range(row, limit):
-            if h[offset + r] >= near or low[offset + r] <= target:
-                return r
+            if sign * high > sign * best:
+                best = high
+                follow = trailing_price(sign, best, trailing)
     return limit
 
 
@@ -297,32 +318,35 @@ def _quiet_until(book, c, row, limit, offset, h, low, signals, has_marks, traili
 def _quiet_rows(book, row, rows, offsets, h, low, signals, has_marks, trailing, direction, funding, event, quiet):
     """Row before which nothing happens to any coin, from `row` on; at most QUIET_ROWS further.
 
-    quiet (n, 3) remembers each coin's answer, and the position that it was an answer for.
+    quiet (n, 4) remembers each coin's next order and touch, and the position that they belong to.
     """
     n_coins = book.shape[0]
-    until = min(rows, row + QUIET_ROWS)
+    limit = min(rows, row + QUIET_ROWS)
+    until = limit
     for c in range(n_coins):
         held = book[c, SIDE] * (book[c, OPENED] + 1.0)
-        if quiet[c, 0] < row or quiet[c, 1] != held or quiet[c, 2] != book[c, MARGIN]:
-            quiet[c, 0] = _quiet_until(
-                book, c, row, min(rows, row + QUIET_ROWS), offsets[c], h, low, signals, has_marks, trailing, direction
-            )
-            quiet[c, 1], quiet[c, 2] = held, book[c, MARGIN]
+        changed = quiet[c, 2] != held
+        if changed or quiet[c, 0] <= row:
+            quiet[c, 0] = _next_order(row, limit, offsets[c], signals, book[c, SIDE], direction)
         until = min(until, int(quiet[c, 0]))
         if held != 0.0:
+            if changed or quiet[c, 1] <= row or quiet[c, 3] != book[c, MARGIN]:
+                quiet[c, 1] = _next_touch(book, c, row, limit, offsets[c], h, low, has_marks, trailing)
+            until = min(until, int(quiet[c, 1]))
             p, end = event[c], event[c + n_coins]
             while p < end and funding[0, p] < offsets[c] + row:
                 p += 1
             event[c] = p
             if p < end:
                 until = min(until, funding[0, p] - offsets[c])
+        quiet[c, 2], quiet[c, 3] = held, book[c, MARGIN]
         if until <= row:
             return row
     return until
 
 
 @register_jitable
-def _mark_rows(book, cash, row, until, offsets, close, out):
+def _mark_rows(book, cash, row, until, offsets, h, low, close, trailing, out):
     """Equity at the closes of [row, until) into `out`, in the order of the pool; bit for bit as row by row."""
     count = until - row
     for k in range(count):
@@ -330,10 +354,16 @@ def _mark_rows(book, cash, row, until, offsets, close, out):
     for c in range(book.shape[0]):
         side, quantity, entry, margin = book[c, SIDE], book[c, QUANTITY], book[c, ENTRY], book[c, MARGIN]
         if side != 0.0:
-            part = close[offsets[c] + row : offsets[c] + until]
+            first = offsets[c] + row
+            part = close[first : first + count]
             for k in range(count):
                 out[k] += margin + unrealized_pnl(side, quantity, entry, part[k])
             book[c, LAST] = part[count - 1]
+            if trailing > 0.0:
+                best = book[c, BEST]
+                for k in range(count):
+                    best = follow_best(side, best, h[first + k], low[first + k])
+                book[c, BEST] = best
 
 
 @register_jitable
@@ -410,15 +440,14 @@ def _rows(
     while row < rows:
         if n_trades + 3 * n_coins > trades.shape[0] or n_cash >= cash_log.shape[0]:
             break
-        if aligned and not waiting and row != next_day:
+        if aligned and not waiting:
             # A stretch in which nothing happens needs no more than its marks.
             until = _quiet_rows(
-                book, row, rows if next_day < 0 else next_day, offsets, h, low, signals, has_marks, costs[4],
-                direction, funding, event, quiet,
-            )  # fmt: skip
+                book, row, rows, offsets, h, low, signals, has_marks, costs[4], direction, funding, event, quiet
+            )
             if until > row:
                 out = equity_curve[row:until] if keeps_curve else scratch
-                _mark_rows(book, purse[CASH], row, until, offsets, close, out)
+                _mark_rows(book, purse[CASH], row, until, offsets, h, low, close, costs[4], out)
                 track[0], track[1] = peak, drawdown
                 _track_rows(out, until - row, track)
                 peak, drawdown, equity = track[0], track[1], track[2]
@@ -429,6 +458,10 @@ def _rows(
                     logged = purse[CASH]
                     cash_log[n_cash, 0], cash_log[n_cash, 1] = row, logged
                     n_cash += 1
+                while row <= next_day < until:
+                    day_equity[day] = out[next_day - row]
+                    day += 1
+                    next_day = day_rows[day] if day < days else -1
                 row = until
                 continue
         if waiting or held:
@@ -585,7 +618,7 @@ def run(
     counts = np.zeros(6, dtype=np.int64)
     counts[1] = 1
     track = np.array([capital, 0.0, capital])
-    quiet = np.full((n_coins, 3), -1.0)
+    quiet = np.full((n_coins, 4), -1.0)
     scratch = np.empty(QUIET_ROWS if lean else 0)
     equity_curve = np.empty(0 if lean else rows)
     day_equity = np.empty(day_rows.shape[0])
@@ -597,10 +630,42 @@ def run(
         trades = _grown(trades, counts[0], 3 * n_coins)
         cash_log = _grown(cash_log, counts[1], 1)
         row = _rows(
-            row, rows, index, offsets, o, h, low, close, signals, marks, detail, detail_start, funding,
-            funding_rate, terms, tiers, tier_start, day_rows, costs, direction, mode, book, purse, pending,
-            bar, prices, event, counts, track, quiet, scratch, equity_curve, day_equity, trades, cash_log,
-        )  # fmt: skip
+            row,
+            rows,
+            _borrowed(index),
+            _borrowed(offsets),
+            _borrowed(o),
+            _borrowed(h),
+            _borrowed(low),
+            _borrowed(close),
+            _borrowed(signals),
+            _borrowed(marks),
+            _borrowed(detail),
+            _borrowed(detail_start),
+            _borrowed(funding),
+            _borrowed(funding_rate),
+            _borrowed(terms),
+            _borrowed(tiers),
+            _borrowed(tier_start),
+            _borrowed(day_rows),
+            _borrowed(costs),
+            direction,
+            mode,
+            _borrowed(book),
+            _borrowed(purse),
+            _borrowed(pending),
+            _borrowed(bar),
+            _borrowed(prices),
+            _borrowed(event),
+            _borrowed(counts),
+            _borrowed(track),
+            _borrowed(quiet),
+            _borrowed(scratch),
+            _borrowed(equity_curve),
+            _borrowed(day_equity),
+            _borrowed(trades),
+            _borrowed(cash_log),
+        )
     closed = counts[0]
     n = closed
     trades = _grown(trades, n, n_coins)
