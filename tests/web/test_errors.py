@@ -203,6 +203,33 @@ def test_what_nobody_expected_says_nothing_of_itself(raising: Any) -> None:
         assert "secret" not in page.text
 
 
+def test_an_upload_is_no_json_and_has_a_limit_of_its_own(settings: Any) -> None:
+    from io import BytesIO
+
+    from flask import Response, request
+
+    from web.answers import render
+    from web.openapi import documented
+
+    app: Flask = build_small_app(settings)
+
+    app.config["MAX_CONTENT_LENGTH"] = 10_000
+
+    @documented(answer=None, upload={"files": "Files"}, max_upload_bytes=100_000)
+    def take() -> Response:
+        return render([len(file.read()) for file in request.files.getlist("files")])
+
+    app.add_url_rule("/api/take", "take", take, methods=["POST"])
+    client = app.test_client()
+
+    def send(size: int) -> Any:
+        return client.post("/api/take", data={"files": [(BytesIO(b"x" * size), "a.csv"), (BytesIO(b"y"), "b.csv")]})
+
+    assert send(50_000).json == [50_000, 1]  # more than JSON may have
+    refused(send(100_001), 413)
+    assert client.post("/api/take", headers={"Origin": "http://evil.example"}).status_code == 403
+
+
 def test_numbers_are_whole_and_never_nan() -> None:
     from dataclasses import dataclass
     from decimal import Decimal
