@@ -214,7 +214,7 @@ def _exit_of(book, c, i, o, h, low, marks, trailing_percent, detail, detail_star
     stop, target, liquidation = book[c, STOP], book[c, TARGET], book[c, LIQUIDATION]
     trailing = trailing_price(sign, book[c, BEST], trailing_percent)
     kind, price = inside_exit(sign, o, h, low, mark_high, mark_low, liquidation, stop, trailing, target)
-    if kind == EXIT_NONE or kind == EXIT_TARGET or detail.shape[1] == 0 or not in_order:
+    if kind in (EXIT_NONE, EXIT_TARGET) or detail.shape[1] == 0 or not in_order:
         return kind, price
     if kind == EXIT_LIQUIDATION and mark_low == mark_low:
         # Traded prices, however fine, do not tell when the mark was touched.
