@@ -2,6 +2,7 @@
 //
 //   const chart = new TimeChart(box, { format: money, label: t("Equity by model"), fill: false })
 //     log: true        a logarithmic axis of values      axisWidth: 72   charts above each other line up
+//     max: 0           the highest value of the axis
 //     days: true       x is a number of days, not a time
 //   chart.set([{ name, color, points: [[ms, value], ...], dashed, area }])   x in the viewer's zone
 //   new BarList(box, {label})   .set([{ label, value, text, color }])    horizontal bars as plain HTML
@@ -111,7 +112,7 @@ const crosshair = {
 };
 
 export class TimeChart {
-  constructor(box, { format = money, axisFormat = (x) => num(x, 0), label = "", legend = true, zero = false, log = false, axisWidth = null, days = false } = {}) {
+  constructor(box, { format = money, axisFormat = (x) => num(x, 0), label = "", legend = true, zero = false, log = false, axisWidth = null, days = false, max = undefined } = {}) {
     this.legend = legend ? h("ul", { class: "legend" }) : null;
     this.canvas = h("canvas", { role: "img", "aria-label": label });
     this.label = label;
@@ -130,7 +131,7 @@ export class TimeChart {
         scales: {
           x: { type: "linear", ...(days ? {} : { afterBuildTicks: timeTicks }), grid: { color: theme.line, tickLength: 4 }, border: { color: theme.line },
             ticks: { maxRotation: 0, autoSkip: days, callback(value) { return days ? t("day %(n)s", { n: num(value, 0) }) : tickText(value, this.curlewStep); } } },
-          y: { type: log ? "logarithmic" : "linear", position: "right", beginAtZero: zero, ...(log ? { afterBuildTicks: logTicks } : { grace: "4%" }),
+          y: { type: log ? "logarithmic" : "linear", position: "right", max, beginAtZero: zero, ...(log ? { afterBuildTicks: logTicks } : { grace: "4%" }),
             ...(axisWidth ? { afterFit: (axis) => (axis.width = axisWidth) } : {}), grid: { color: theme.line, tickLength: 0 }, border: { display: false },
             ticks: { maxTicksLimit: 7, padding: 8, callback: (value) => axisFormat(value) } },
         },

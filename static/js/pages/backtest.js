@@ -149,7 +149,7 @@ function showEquity(source) {
   });
   $("#equity-scale").setAttribute("aria-label", t("Scale"));
   drawEquity();
-  const drawdown = new TimeChart($("#drawdown-chart"), { label: t("Drawdown"), legend: false, axisWidth: AXIS_WIDTH, format: (x) => `${num(x)}%`, axisFormat: (x) => `${num(x, 0)}%` });
+  const drawdown = new TimeChart($("#drawdown-chart"), { label: t("Drawdown"), legend: false, max: 0, axisWidth: AXIS_WIDTH, format: (x) => `${num(x)}%`, axisFormat: (x) => `${num(x, 0)}%` });
   let peak = -Infinity;
   const points = report.account_values.map((point) => {
     peak = Math.max(peak, point.value);

@@ -65,7 +65,7 @@ async function remove(row) {
 }
 
 const table = new DataTable($("#series-table"), {
-  caption: t("Stored candles"), rowKey: keyOf, stack: true, limit: 100, expand: gapsOf,
+  caption: t("Stored candles"), rowKey: keyOf, stack: true, limit: 100, tall: true, expand: gapsOf,
   columns: [
     { key: "venue", label: t("Venue") },
     { key: "market", label: t("Market") },
