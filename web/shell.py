@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, current_app, request, url_for
+from flask import current_app, request, url_for
+from flask.sansio.app import App
 from flask_babel import get_locale, get_translations
 from flask_babel import gettext as _
 
@@ -138,7 +139,7 @@ def asset(name: str) -> str:
     return url_for("static", filename=name)
 
 
-def register_shell(app: Flask) -> None:
+def register_shell(app: App) -> None:
     """Template globals of the layout."""
     app.context_processor(lambda: {"shell": Shell(), "asset": asset})
     # Scripts and styles are revalidated at each visit (a 304 when unchanged): an update never runs with old parts.

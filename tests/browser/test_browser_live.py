@@ -57,6 +57,7 @@ def test_a_page_survives_its_server(
 
     server = start_server(SIMULATED_SPEED="60")
     open_page(server, "/models")
+    expect(page.locator("#models-table tbody tr")).to_have_count(3, timeout=15_000)
     server.kill()
     expect(page.locator("#connection b")).to_have_text("DISCONNECTED", timeout=10_000)
     expect(page.locator("[data-banner=connection]")).to_contain_text("lost")

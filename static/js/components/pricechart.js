@@ -1,6 +1,6 @@
 // Candles with volume, and the marks of trades (Lightweight Charts, drawn on a canvas).
 //
-//   const chart = new PriceChart(box, { label, coin, onOlder: () => ..., onMark: (mark) => ..., onHover: (bar) => ... })
+//   const chart = new PriceChart(box, { label, onOlder: () => ..., onMark: (mark) => ..., onHover: (bar) => ... })
 //   chart.setInterval("1h")  chart.setTick(0.01)
 //   chart.setBars(bars, { fit: true })     [{timestamp, open, high, low, close, volume}] oldest first
 //   chart.prepend(olderBars)   chart.update(bar)   chart.bars
@@ -9,7 +9,7 @@
 // Times on the axis are in the viewer's zone; bars of a day or longer are named by their UTC day.
 
 import { h, fill } from "../core/dom.js";
-import { compact, localText, price, priceDigits, quantity, tickDigits, utc } from "../core/format.js";
+import { compact, localText, priceDigits, tickDigits, utc } from "../core/format.js";
 import { locale, t } from "../core/i18n.js";
 import { alpha, theme } from "../core/colors.js";
 
@@ -19,11 +19,17 @@ const OLDER_WITHIN_BARS = 30;
 
 export const stepOf = (interval) => STEPS[interval] ?? 3600e3;
 
+// Stored candles of a venue whose tick nobody told: the digits that its prices are written with.
+function digitsOf(bars) {
+  const decimals = (x) => (String(x).split(".")[1] ?? "").length;
+  const most = Math.max(0, ...bars.map((bar) => Math.max(decimals(bar.open), decimals(bar.close))));
+  return Math.min(10, Math.max(most, bars.length ? 0 : priceDigits(undefined)));
+}
+
 const dayFormat = (options) => new Intl.DateTimeFormat(locale, options);
 
 export class PriceChart {
-  constructor(box, { label = "", coin = null, onOlder = null, onMark = null, onHover = null } = {}) {
-    this.coin = coin;
+  constructor(box, { label = "", onOlder = null, onMark = null, onHover = null } = {}) {
     this.bars = [];
     this.marks = [];
     this.lines = [];
@@ -63,6 +69,7 @@ export class PriceChart {
     this.markers = lc.createSeriesMarkers(this.candles, []);
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (range && range.from < OLDER_WITHIN_BARS && this.bars.length) this.onOlder?.();
+      if (!this.hovering) this.#showLegend(null);
     });
     this.chart.subscribeCrosshairMove((move) => this.#hover(move));
     this.chart.subscribeClick((click) => this.#click(click));
@@ -92,8 +99,7 @@ export class PriceChart {
   }
 
   #applyDigits() {
-    const last = this.bars[this.bars.length - 1]?.close;
-    const digits = tickDigits(this.tick) ?? priceDigits(last, this.coin);
+    const digits = tickDigits(this.tick) ?? digitsOf(this.bars.slice(-200));
     this.digits = digits;
     this.candles.applyOptions({ priceFormat: { type: "custom", minMove: 10 ** -digits, formatter: (x) => new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(x) } });
   }
@@ -203,8 +209,11 @@ export class PriceChart {
     this.onHover?.(bar);
   }
 
+  // The bar under the pointer, else the last one in sight.
   #showLegend(hovered) {
-    const bar = hovered ?? this.bars[this.bars.length - 1];
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const lastSeen = range ? Math.max(0, Math.min(this.bars.length - 1, Math.floor(range.to))) : this.bars.length - 1;
+    const bar = hovered ?? this.bars[lastSeen];
     if (!bar) {
       fill(this.legend);
       return;
@@ -213,7 +222,7 @@ export class PriceChart {
     const part = (name, value) => h("span", null, `${name} `, h("b", { class: `num ${look}` }, value));
     const digits = (x) => new Intl.NumberFormat(locale, { minimumFractionDigits: this.digits, maximumFractionDigits: this.digits }).format(x);
     fill(this.legend, h("span", { title: utc(bar.timestamp) }, this.#timeText(bar.timestamp)), part(t("O"), digits(bar.open)), part(t("H"), digits(bar.high)),
-      part(t("L"), digits(bar.low)), part(t("C"), digits(bar.close)), h("span", null, `${t("Vol")} `, h("b", { class: "num" }, compact(bar.volume))));
+      part(t("L"), digits(bar.low)), part(t("C"), digits(bar.close)), h("span", null, t("Vol"), " ", h("b", { class: "num" }, compact(bar.volume))));
   }
 
   #click(click) {
@@ -228,5 +237,3 @@ export class PriceChart {
     this.chart.remove();
   }
 }
-
-export { price, quantity };

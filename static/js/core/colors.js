@@ -6,7 +6,8 @@
 import { h } from "./dom.js";
 
 const MODELS = ["#4c9ffe", "#c792ea", "#f5a65b", "#4dd0e1", "#f06cb4", "#d4c45a", "#8c9eff", "#9ccc65", "#ff8a65", "#7fb8c9", "#b39ddb", "#e0a3c8"];
-const COINS = ["#4c9ffe", "#7f8cff", "#b184f5", "#e07ad0", "#f58ba0", "#f5a65b", "#d9c35c", "#8fc77a", "#4dc4b0", "#59aee0", "#8aa0b8", "#5f7690"];
+// A ramp of one hue, largest first: a coin must not look like a model.
+const COINS = ["#c9d6e8", "#adbfd8", "#92a8c6", "#7991b2", "#637b9c", "#526886", "#445771", "#39495f"];
 
 export const theme = {
   background: "#0b0f14", panel: "#121820", line: "#1e2733", text: "#d7dee8", quiet: "#8594a6",
@@ -29,7 +30,7 @@ export function modelColor(id) {
   return hslToHex((n * 137.508) % 360, 0.62, 0.68);
 }
 
-export const coinColor = (index) => COINS[index % COINS.length];
+export const coinColor = (index) => COINS[Math.min(index, COINS.length - 1)];
 
 export function alpha(hex, opacity) {
   const n = parseInt(hex.slice(1), 16);

@@ -3,7 +3,7 @@
 
 import { $, fill, h, pageData } from "../core/dom.js";
 import { api } from "../core/api.js";
-import { change, compact, day, price, signedMoney } from "../core/format.js";
+import { change, compact, day, price, signedMoney, utc } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { live } from "../core/live.js";
 import { marketNow, marketSpeed } from "../core/clock.js";
@@ -70,7 +70,9 @@ function sourceWords(found) {
   const words = [found.source, found.market, state.interval];
   if (found.note) words.push(found.note);
   if (found.source === "simulated") words[0] = t("SIMULATED");
-  return { source: words.filter(Boolean).join(" · "), simulated: found.source === "simulated", ageMs: isStored() ? 0 : found.ageMs / marketSpeed() };
+  const last = found.bars[found.bars.length - 1];
+  if (isStored() && last) words.push(t("last candle %(time)s", { time: utc(last.timestamp) }));
+  return { source: words.filter(Boolean).join(" · "), simulated: found.source === "simulated", ageMs: isStored() ? found.ageMs : found.ageMs / marketSpeed() };
 }
 
 // -- bars ---------------------------------------------------------------------------------------
@@ -91,7 +93,6 @@ const candles = resource({
     oldest = false;
     atLiveEdge = found.live;
     chart.setInterval(state.interval);
-    chart.coin = state.coin;
     chart.setTick(isStored() ? null : data.ticks?.[state.coin]);
     chart.setBars(found.bars, { count: Math.max(40, Math.round($("#price-chart").clientWidth / 8)) });
     if (state.at) chart.showTime(state.at);

@@ -92,11 +92,39 @@ function paintTotals(totals) {
 
 function paintEquity() {
   chart ??= new TimeChart($("#equity-chart"), { label: t("Equity of each model over time"), format: (x) => (unit === "value" ? money(x) : signedPercent(x)), axisFormat: (x) => (unit === "value" ? num(x, 0) : signedPercent(x, Math.abs(x) < 1 ? 2 : 1)) });
-  const lines = state.models.filter((model) => model.equity?.length).map((model) => ({
+  const lines = state.models.map((model) => [model, curveOf(model)]).filter(([, points]) => points.length).map(([model, points]) => ({
     name: model.name, color: modelColor(model.id),
-    points: unit === "value" ? model.equity : model.equity.map(([at, value]) => [at, (value / model.initial_capital - 1) * 100]),
+    points: unit === "value" ? points : points.map(([at, value]) => [at, (value / model.initial_capital - 1) * 100]),
   }));
   chart.set(lines);
+}
+
+// The overview carries the newest day or two of each curve; more is read on request.
+const RANGES = { day: 86_400e3, week: 7 * 86_400e3, all: null };
+const MOST_POINTS = 10_000;
+let range = "day";
+let longer = new Map(); // model id -> points before those of the overview
+
+function curveOf(model) {
+  const points = model.equity ?? [];
+  if (range === "day") return points.filter(([at]) => at >= state.now_ms - RANGES.day);
+  const first = points[0]?.[0] ?? Infinity;
+  return [...(longer.get(model.id) ?? []).filter(([at]) => at < first), ...points];
+}
+
+async function readLonger() {
+  longer = new Map();
+  if (range !== "day") {
+    const start = RANGES[range] ? Math.floor(state.now_ms - RANGES[range]) : null;
+    const read = state.models.map(async (model) => [model.id, (await api.get(`/api/models/${model.id}/equity`, { limit: MOST_POINTS, start })).map((row) => [row.timestamp, row.equity])]);
+    try {
+      longer = new Map(await Promise.all(read));
+    } catch (error) {
+      if (error.name !== "ApiError") throw error;
+      panels.equity.stale(error.message);
+    }
+  }
+  if (state.models.length) paintEquity();
 }
 
 function paintDistribution() {
@@ -104,7 +132,7 @@ function paintDistribution() {
   for (const row of state.positions) byCoin.set(row.coin, (byCoin.get(row.coin) ?? 0) + Math.max(0, row.value));
   const held = [...byCoin].map(([label, value]) => ({ label, value })).sort((a, b) => b.value - a.value);
   const cash = state.models.reduce((sum, model) => sum + model.cash, 0);
-  const parts = [...held.map((part, index) => ({ ...part, color: coinColor(index) })), { label: t("Cash"), value: Math.max(0, cash), color: "#33404f" }];
+  const parts = [...held.map((part, index) => ({ ...part, color: coinColor(index) })), { label: t("Cash"), value: Math.max(0, cash), color: "#222c39" }];
   ring ??= new Doughnut($("#distribution-chart"), { label: t("Position distribution") });
   ring.set(parts);
   const total = parts.reduce((sum, part) => sum + part.value, 0);
@@ -227,7 +255,14 @@ const overview = resource({
 });
 
 makeTables();
-segmented($("#equity .panel-tools"), [{ value: "value", label: t("Value") }, { value: "return", label: t("Return") }], unit, (value) => {
+const rangeBox = h("div", { "aria-label": t("Span") });
+const unitBox = h("div", { "aria-label": t("Unit") });
+fill($("#equity .panel-tools"), rangeBox, unitBox);
+segmented(rangeBox, [{ value: "day", label: t("1 day") }, { value: "week", label: t("1 week") }, { value: "all", label: t("All") }], range, (value) => {
+  range = value;
+  readLonger();
+});
+segmented(unitBox, [{ value: "value", label: t("Value") }, { value: "return", label: t("Return") }], unit, (value) => {
   unit = value;
   if (state?.models.length) paintEquity();
 });
