@@ -56,18 +56,22 @@ class BacktestService:
         self._threads: list[threading.Thread] = []
 
     def recover(self) -> None:
-        """Called once by the one server of this database, before it takes requests."""
-        ids = self._store.interrupt_unfinished(self._clock.now_ms())
+        """Called by the one server that runs this database, as it begins to.
+
+        It takes requests already, and may have served pages for long beside the server that it follows: runs of
+        this process go on.
+        """
+        with self._lock:  # a row and its run are made together in start()
+            ids = self._store.interrupt_unfinished(self._clock.now_ms(), but=set(self._runs))
         if ids:
             log.warning("backtests_interrupted", ids=ids)
 
     def start(self, body: dict[str, Any]) -> dict[str, Any]:
         """Validates the request (InvalidValue, NotFound), stores the run and queues it."""
         plan = self.backtester.prepare(body)
-        run_id = self._store.create(plan.title, body, self._clock.now_ms())
-        run = _Run(run_id, plan)
         with self._lock:
-            self._runs[run_id] = run
+            run_id = self._store.create(plan.title, body, self._clock.now_ms())
+            run = self._runs[run_id] = _Run(run_id, plan)
             while len(self._threads) < WORKERS:
                 thread = threading.Thread(target=self._work, name=f"backtest-{len(self._threads)}", daemon=True)
                 self._threads.append(thread)
@@ -89,17 +93,18 @@ class BacktestService:
 
     def list_runs(self) -> list[dict[str, Any]]:
         """Newest first, each with its summary and without the rest of its report."""
-        return [self._describe(row) for row in self._store.load_recent(LISTED_RUNS)]
+        return [self._describe(row, *heads) for row, *heads in self._store.load_recent(LISTED_RUNS)]
 
     def get(self, run_id: int) -> dict[str, Any]:
         """One run with its whole report; trades beyond TRADE_ROWS are in trades.csv only."""
         row = self._store.load(run_id)
-        answer = self._describe(row)
+        report = row.report
+        answer = self._describe(row, report["settings"] if report else None, None)
         answer.pop("summary")
         answer["report"] = None
-        if row.report is not None:
+        if report is not None:
             trades = self._store.load_trades(run_id, TRADE_ROWS)
-            answer["report"] = {**row.report, "trades": trades}
+            answer["report"] = {**report, "trades": trades}
         return answer
 
     def cancel_or_remove(self, run_id: int) -> None:
@@ -137,7 +142,7 @@ class BacktestService:
             except Exception:
                 # The thread's outermost edge: it must serve the next run, and this one must not look alive.
                 log.exception("backtest_crashed", id=run.run_id)
-                self._fail(run, "failed", "The run ended with an internal error; the server's log has it.")
+                self._give_up(run)
 
     def _execute(self, run: _Run) -> None:
         if not self._store.update(run.run_id, only_if=("queued",), status="running", started_ms=self._clock.now_ms()):
@@ -169,6 +174,14 @@ class BacktestService:
         self._store.update(run.run_id, status=status, error=error, finished_ms=self._clock.now_ms())
         self._finish(run, status)
 
+    def _give_up(self, run: _Run) -> None:
+        try:
+            self._fail(run, "failed", "The run ended with an internal error; the server's log has it.")
+        except Exception:
+            # Not even that could be stored: the next start marks the run, those who wait need not.
+            log.exception("backtest_not_marked", id=run.run_id)
+            self._finish(run, "failed")
+
     def _finish(self, run: _Run, status: str) -> None:
         with self._lock:
             self._runs.pop(run.run_id, None)
@@ -188,7 +201,9 @@ class BacktestService:
     def _started(self, run_id: int, status: str) -> dict[str, Any]:
         return {"id": run_id, "status": status, "url": f"/api/backtests/{run_id}"}
 
-    def _describe(self, row: Backtest) -> dict[str, Any]:
+    def _describe(
+        self, row: Backtest, settings: dict[str, Any] | None, summary: dict[str, Any] | None
+    ) -> dict[str, Any]:
         return {
             "id": row.id,
             "name": row.name,
@@ -199,7 +214,7 @@ class BacktestService:
             "started": row.started_ms,
             "finished": row.finished_ms,
             "request": row.request,
-            "settings": row.report["settings"] if row.report else None,
-            "summary": row.report["summary"] if row.report else None,
+            "settings": settings,
+            "summary": summary,
             "url": f"/backtest/{row.id}",
         }

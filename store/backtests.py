@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import defer
 
 from database import Backtest, BacktestTrade, Database
 from domain.errors import NotFound
@@ -41,10 +42,12 @@ class BacktestStore:
             raise NotFound(f"there is no backtest {run_id}")
         return row
 
-    def load_recent(self, limit: int) -> list[Backtest]:
-        """Newest first."""
+    def load_recent(self, limit: int) -> list[tuple[Backtest, dict[str, Any] | None, dict[str, Any] | None]]:
+        """(row, settings, summary), newest first. The rows come without their reports: those are a megabyte each."""
+        heads = select(Backtest, Backtest.report["settings"], Backtest.report["summary"])
+        query = heads.options(defer(Backtest.report, raiseload=True)).order_by(Backtest.id.desc()).limit(limit)
         with self._database.read() as session:
-            return list(session.scalars(select(Backtest).order_by(Backtest.id.desc()).limit(limit)))
+            return [(row, settings, summary) for row, settings, summary in session.execute(query)]
 
     def load_trades(self, run_id: int, limit: int) -> list[dict[str, Any]]:
         """The first `limit` rows of the trade list, in its order, with the contract's names."""
@@ -105,10 +108,11 @@ class BacktestStore:
             session.execute(delete(Backtest).where(Backtest.id == run_id))
         shutil.rmtree(self._root / str(run_id), ignore_errors=True)
 
-    def interrupt_unfinished(self, now_ms: int) -> list[int]:
-        """Marks what a process that is gone left queued or running; returns the ids."""
+    def interrupt_unfinished(self, now_ms: int, but: Collection[int] = ()) -> list[int]:
+        """Marks what a process that is gone left queued or running, all but `but`; returns the ids."""
         with self._database.write() as session:
-            ids = list(session.scalars(select(Backtest.id).where(Backtest.status.not_in(ENDED))))
+            found = session.scalars(select(Backtest.id).where(Backtest.status.not_in(ENDED)))
+            ids = [run_id for run_id in found if run_id not in but]
             if ids:
                 session.execute(delete(BacktestTrade).where(BacktestTrade.backtest_id.in_(ids)))
                 session.execute(

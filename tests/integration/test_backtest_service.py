@@ -84,7 +84,8 @@ def test_the_list_is_newest_first_and_carries_summaries_only(world: World) -> No
     first, second = world.finished(BODY), world.finished({**BODY, "coins": ["SOL"]})
     runs = world.service.list_runs()
     assert [run["id"] for run in runs] == [second, first]
-    assert runs[0]["summary"]["total_trades"] > 0
+    assert runs[0]["summary"] == world.service.get(second)["report"]["summary"]
+    assert runs[0]["settings"]["coins"] == ["SOL"]
     assert "report" not in runs[0]
 
 
@@ -146,6 +147,29 @@ def test_what_a_dead_server_left_is_marked_and_can_be_started_again(world: World
     assert world.service.wait(again, 30)
     assert world.service.get(again)["status"] == "done"
     release.set()
+
+
+def test_recovery_leaves_the_runs_of_its_own_process_alone(world: World) -> None:
+    release = threading.Event()
+    real = world.backtester.reader.read
+    world.backtester.reader.read = lambda *args: (release.wait(20), real(*args))[1]  # type: ignore[method-assign]
+    ids = [world.service.start(BODY)["id"] for _ in range(3)]
+    world.service.recover()
+    release.set()
+    assert all(world.service.wait(run_id, 30) for run_id in ids)
+    assert [world.service.get(run_id)["status"] for run_id in ids] == ["done"] * 3
+
+
+def test_a_failure_that_cannot_be_stored_does_not_stop_the_worker(world: World) -> None:
+    def broken(*_args: Any, **_values: Any) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    store = world.service._store
+    store.save_trades, store.discard_trades = broken, broken  # type: ignore[method-assign]
+    lost = [world.service.start(BODY)["id"] for _ in range(2)]  # one for each worker
+    assert all(world.service.wait(run_id, 30) for run_id in lost)
+    del store.save_trades, store.discard_trades
+    assert world.service.get(world.finished(BODY))["status"] == "done"
 
 
 def test_a_run_that_crashes_is_failed_and_the_next_one_works(world: World) -> None:

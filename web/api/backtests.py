@@ -19,7 +19,7 @@ from web.schemas import Answer
 bp = Blueprint("api_backtests", __name__, url_prefix="/api")
 
 # A program may hold a thread of the server for this long at most.
-MAX_WAIT_S = 120.0
+MAX_WAIT_S = 600.0
 
 
 class Started(Answer):
