@@ -20,6 +20,7 @@ import database as tables
 from database import Database
 from domain.errors import Conflict, InvalidValue, NotFound
 from domain.market import Instrument, MaintenanceTier
+from store.catalogue_load import catalogue_version, load_catalogue, note_change, retire_group
 
 DATA_FILE = Path(__file__).with_name("catalogue_data.json")
 
@@ -86,6 +87,7 @@ class Group:
 class _Snapshot:
     """Everything that lookups need, so that a quote costs no query."""
 
+    version: int
     coins: tuple[Coin, ...]
     instruments: tuple[Instrument, ...]
     by_name: Mapping[str, Coin]
@@ -156,9 +158,16 @@ class Catalogue:
     def _snapshot(self) -> _Snapshot:
         with self._lock:
             if self._cached is None or time.monotonic() - self._cached_at > _CACHE_S:
-                self._cached = self._read_all()
+                self._cached = self._refreshed()
                 self._cached_at = time.monotonic()
             return self._cached
+
+    def _refreshed(self) -> _Snapshot:
+        with self._database.read() as session:
+            version = catalogue_version(session)
+        if self._cached is not None and self._cached.version == version:
+            return self._cached
+        return self._read_all()
 
     def _forget(self) -> None:
         with self._lock:
@@ -166,6 +175,7 @@ class Catalogue:
 
     def _read_all(self) -> _Snapshot:
         with self._database.read() as session:
+            version = catalogue_version(session)
             rows = {row.id: _to_coin(row) for row in session.scalars(select(tables.Coin))}
             found = [
                 _to_instrument(row, rows[row.coin_id].symbol)
@@ -173,6 +183,7 @@ class Catalogue:
             ]
         coins = tuple(sorted(rows.values(), key=_rank))
         return _Snapshot(
+            version=version,
             coins=coins,
             instruments=tuple(found),
             by_name={coin.symbol.casefold(): coin for coin in coins},
@@ -262,6 +273,7 @@ class Catalogue:
             session.add(coin)
             session.flush()
             _sync_instruments(session, coin, [name for name in SYMBOL_FIELDS if name in given])
+            note_change(session)
             made = _to_coin(coin)
         self._forget()
         return made
@@ -280,6 +292,7 @@ class Catalogue:
                 setattr(coin, name, given[name])
             coin.edited = sorted({*coin.edited, *changed})
             _sync_instruments(session, coin, [name for name in SYMBOL_FIELDS if name in changed])
+            note_change(session)
             made = _to_coin(coin)
         self._forget()
         return made
@@ -363,8 +376,6 @@ class Catalogue:
 
     def load(self, path: Path = DATA_FILE, *, now_ms: int = 0) -> bool:
         """Adds and refreshes what comes with Curlew, except what a user changed. False where nothing is new."""
-        from store.catalogue_load import load_catalogue
-
         has_changed = load_catalogue(self._database, path, now_ms)
         if has_changed:
             self._forget()
@@ -462,8 +473,6 @@ def _set_members(session: Session, group: tables.CoinGroup, coin_ids: Sequence[i
 
 def _retire(session: Session, group: tables.CoinGroup) -> None:
     """Remembers that a group of the catalogue was renamed or removed, so that loading does not bring it back."""
-    from store.catalogue_load import retire_group
-
     if group.is_builtin:
         retire_group(session, group.name)
         group.is_builtin = False

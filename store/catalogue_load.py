@@ -17,6 +17,7 @@ from database import Database
 
 _HASH_KEY = "catalogue_sha256"
 _RETIRED_KEY = "catalogue_retired_groups"
+_VERSION_KEY = "catalogue_version"
 
 _FIELDS = (
     "name", "category", "binance_symbol", "okx_symbol", "hyperliquid_symbol",
@@ -43,7 +44,18 @@ def load_catalogue(database: Database, path: Path, now_ms: int) -> bool:
         _load_instruments(session, data["instruments"], coins)
         _load_groups(session, data["groups"], coins)
         _set_workspace(session, _HASH_KEY, digest)
+        note_change(session)
     return True
+
+
+def catalogue_version(session: Session) -> int:
+    """Counts the changes of coins and instruments, whichever process made them."""
+    return int(_workspace(session, _VERSION_KEY) or 0)
+
+
+def note_change(session: Session) -> None:
+    """To be called in the transaction that changes coins or instruments."""
+    _set_workspace(session, _VERSION_KEY, catalogue_version(session) + 1)
 
 
 def retire_group(session: Session, name: str) -> None:

@@ -12,6 +12,7 @@ from flask_babel import gettext as _
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
+from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from runtime.services import services
@@ -78,9 +79,13 @@ def check_login(asked: Request) -> None:
     if kind.lower() == "bearer":
         if TokenStore(services().database).is_valid(token.strip(), services().clock.now_ms()):
             return
-        raise Unauthorized(_("The token is not valid; make a new one in Settings."))
+        raise _unauthorized(_("The token is not valid; make a new one in Settings."))
     if not is_logged_in():
-        raise Unauthorized(_("Log in, or send Authorization: Bearer TOKEN with a token made in Settings."))
+        raise _unauthorized(_("Log in, or send Authorization: Bearer TOKEN with a token made in Settings."))
+
+
+def _unauthorized(words: str) -> Unauthorized:
+    return Unauthorized(words, www_authenticate=WWWAuthenticate("bearer"))
 
 
 def _own_page(target: str) -> str:

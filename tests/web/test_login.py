@@ -46,7 +46,8 @@ def test_only_health_and_what_the_login_page_needs_stay_open(closed_app: Flask) 
         assert answer.status_code in {401, 302}, path
         if answer.status_code == 302:
             assert answer.headers["Location"].startswith("/login?next="), path
-    assert client.get("/api/coins/1").status_code == 401
+    refusal = client.get("/api/coins/1")
+    assert (refusal.status_code, refusal.headers["WWW-Authenticate"]) == (401, "Bearer")
     assert client.get("/api/nowhere").status_code == 401
     assert client.put("/api/coins/1", json={"notes": "x"}).status_code == 401
     assert client.post("/api/coins", data="{", content_type="application/json").status_code == 401
