@@ -1,0 +1,102 @@
+"""Asks an OpenAI-compatible endpoint which models it has: tells whether address and key are right."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from domain.errors import InvalidValue
+
+TIMEOUT_S = 10.0
+MAX_BYTES = 2 * 1024 * 1024
+MAX_MODELS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """`error` says in words what went wrong; then `models` is empty."""
+
+    ok: bool
+    latency_ms: int
+    models: tuple[str, ...] = ()
+    error: str | None = None
+
+
+def check_url(url: str) -> None:
+    """InvalidValue unless it is an http(s) address with a host, and without a login, query or fragment."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidValue(f"not an address: {error}", field="api_url") from error
+    if parts.scheme not in {"http", "https"} or not host or not url.isprintable() or " " in url:
+        raise InvalidValue("an address like https://api.example.com/v1 is expected", field="api_url")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InvalidValue("the address takes no login, '?' or '#'; the key has a field of its own", field="api_url")
+
+
+def _is_reachable(host: str) -> bool:
+    """Link-local addresses belong to machinery (a cloud's metadata service), never to a language model."""
+    try:
+        return not ipaddress.ip_address(host.split("%")[0]).is_link_local
+    except ValueError:  # a name
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    addresses = {str(each[4][0]).split("%")[0] for each in found}
+    return not any(ipaddress.ip_address(address).is_link_local for address in addresses)
+
+
+def _names(payload: Any) -> tuple[str, ...] | None:
+    rows = payload.get("data") if isinstance(payload, dict) else None
+    if not isinstance(rows, list):
+        return None
+    names = (row.get("id") for row in rows if isinstance(row, dict))
+    return tuple(sorted({name for name in names if isinstance(name, str)}))[:MAX_MODELS]
+
+
+def probe(api_url: str, api_key: str | None, timeout_s: float = TIMEOUT_S) -> Probe:
+    """GET {api_url}/models. Never raises for what the other side does."""
+    import requests
+
+    started = time.perf_counter()
+
+    def failed(error: str) -> Probe:
+        return Probe(False, round((time.perf_counter() - started) * 1000), error=error)
+
+    try:
+        check_url(api_url)
+        if not _is_reachable(urlsplit(api_url).hostname or ""):
+            return failed("this address belongs to the machine's network, not to a language model")
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        with requests.get(
+            f"{api_url.rstrip('/')}/models", headers=headers, timeout=timeout_s, allow_redirects=False, stream=True
+        ) as answer:
+            status = answer.status_code
+            raw = answer.raw.read(MAX_BYTES + 1, decode_content=True) if status == 200 else b""
+    except InvalidValue as error:
+        return failed(str(error))
+    except (requests.Timeout, TimeoutError):
+        return failed(f"no answer within {timeout_s:g} s")
+    # UnicodeError: a key or host that no header or name can carry.
+    except (requests.RequestException, OSError, UnicodeError) as error:
+        return failed(f"no connection ({type(error).__name__}); check the address")
+    if status in {401, 403}:
+        return failed(f"the key was refused (HTTP {status})")
+    if status != 200:
+        return failed(f"HTTP {status} from {api_url.rstrip('/')}/models; check the address")
+    return _read(raw, round((time.perf_counter() - started) * 1000))
+
+
+def _read(raw: bytes, latency_ms: int) -> Probe:
+    import json
+
+    try:
+        names = _names(json.loads(raw)) if len(raw) <= MAX_BYTES else None
+    except (ValueError, RecursionError):
+        names = None
+    if names is None:
+        return Probe(False, latency_ms, error="the answer is not a list of models; check the address")
+    return Probe(True, latency_ms, names)
