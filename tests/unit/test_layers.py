@@ -61,10 +61,14 @@ def modules_of(part: str) -> list[Path]:
     return [module] if module.is_file() else sorted((ROOT / part).rglob("*.py"))
 
 
+# Layers that the design has a place for and that have no module so far.
+NOT_YET = {"research"}
+
+
 @pytest.mark.parametrize("part", LEVEL)
 def test_imports_run_downwards(part: str) -> None:
     paths = modules_of(part)
-    assert paths, f"neither {part}.py nor {part}/ exists"
+    assert paths or part in NOT_YET, f"neither {part}.py nor {part}/ exists"
     wrong = [
         f"{path.relative_to(ROOT)}, {what}"
         for path in paths
