@@ -7,6 +7,8 @@ the edge and keep the cause (`raise Retryable(...) from error`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class CurlewError(Exception):
     """Base of every error that Curlew raises on purpose.
@@ -54,3 +56,13 @@ class Misconfigured(CurlewError):
 
 class Cancelled(CurlewError):
     """Work that was stopped because somebody asked for it."""
+
+
+_BRANCHES = frozenset({"int", "str", "float", "bool"})
+
+
+def field_path(location: Iterable[int | str]) -> str | None:
+    """`coins.1` for where pydantic found a fault; its names for the branches of a union are nobody's input."""
+    parts = [str(part) for part in location]
+    kept = [part for part in parts if part not in _BRANCHES and not part.startswith(("constrained-", "function-"))]
+    return ".".join(kept) or None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from domain.errors import InvalidValue
+from domain.errors import InvalidValue, field_path
 from domain.market import parse_market
 from domain.times import DAY_MS, INTERVALS_MS, interval_ms, to_ms
 
@@ -15,7 +15,7 @@ from domain.times import DAY_MS, INTERVALS_MS, interval_ms, to_ms
 MAX_TIME_MS = 253_402_300_799_999
 
 Percent = Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
-When = Annotated[int, Field(strict=True, ge=0, le=MAX_TIME_MS)] | Annotated[str, Field(strict=True, max_length=10)]
+When = Annotated[int, Field(strict=True, ge=0, le=MAX_TIME_MS)] | Annotated[str, Field(strict=True)]
 
 
 class BacktestRequest(BaseModel):
@@ -78,8 +78,7 @@ def parse_request(body: dict[str, Any]) -> BacktestRequest:
 def invalid(error: ValidationError) -> InvalidValue:
     """The first complaint of pydantic in the contract's words."""
     first = error.errors()[0]
-    parts = [str(part) for part in first["loc"] if not str(part).startswith(("constrained", "function", "int", "str"))]
-    field = ".".join(parts) or None
+    field = field_path(first["loc"])
     text = {"missing": "is missing", "extra_forbidden": "is not a field of a backtest request"}.get(
         first["type"], first["msg"][:1].lower() + first["msg"][1:]
     )

@@ -12,7 +12,7 @@ from flask_babel import gettext as _
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from domain.errors import InvalidValue
+from domain.errors import InvalidValue, field_path
 from web.openapi import current_operation
 from web.schemas import INT64_MAX, Query
 
@@ -140,7 +140,7 @@ def _validated(model: type[M], data: dict[str, Any], *, is_json: bool) -> M:
 def invalid(error: ValidationError, model: type[BaseModel] | None = None) -> InvalidValue:
     """The first complaint of pydantic in the contract's shape."""
     first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or None
+    field = field_path(first["loc"])
     kind = first["type"]
     if kind == "extra_forbidden":
         known = ", ".join(model.model_fields) if model and len(first["loc"]) == 1 else ""

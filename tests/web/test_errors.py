@@ -93,6 +93,13 @@ def test_a_wrong_value_is_422_and_named(open_web: FlaskClient, body: Any, field:
     refused(open_web.post("/api/coins", data=json.dumps(body), content_type=JSON), 422, field)
 
 
+def test_the_branches_of_a_union_are_no_part_of_a_fields_name(open_web: FlaskClient) -> None:
+    for member in (1.5, "A B", None):
+        refused(open_web.post("/api/coin-groups", json={"name": "A", "coins": ["BTC", member]}), 422, "coins.1")
+    body = {"strategy_id": 1, "coins": ["BTC"], "start_date": 1.5, "end_date": "2024-12-31"}
+    refused(open_web.post("/api/backtest/run", json=body), 422, "start_date")
+
+
 def test_a_number_that_no_float_holds_is_422(open_web: FlaskClient) -> None:
     refused(open_web.post("/api/coins", data=b'{"market_cap_rank": 1e999}', content_type=JSON), 422, "market_cap_rank")
 
