@@ -38,7 +38,7 @@ def _sections() -> dict[str, str]:
 def _text(value: Any) -> str:
     """A value as one writes it in `.env`; what could log somebody in is left out."""
     if isinstance(value, SecretStr):
-        return _("set") if value.get_secret_value() else _("not set")
+        return str(_("set") if value.get_secret_value() else _("not set"))
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value == int(value):
@@ -65,7 +65,8 @@ def _row(name: str, settings: Settings) -> dict[str, Any]:
 
 def setting_sections(settings: Settings) -> list[dict[str, Any]]:
     """Sections with a title and rows, together every field of Settings."""
-    starts, found = _sections(), []
+    starts = _sections()
+    found: list[dict[str, Any]] = []
     for name in Settings.model_fields:
         if name in starts or not found:
             found.append({"title": starts.get(name, ""), "rows": []})

@@ -4,7 +4,7 @@
 //   chart.setInterval("1h")  chart.setTick(0.01)
 //   chart.setBars(bars, { fit: true })     [{timestamp, open, high, low, close, volume}] oldest first
 //   chart.prepend(olderBars)   chart.update(bar)   chart.bars
-//   chart.setMarks([{ time: ms, side: "buy" | "sell", text, data }])
+//   chart.setMarks([{ time: ms, side: "buy" | "sell", text, data, color, shape: "circle" }])   arrows by side unless said
 //   chart.showTime(ms)  chart.setLines([{ price, color, title }])  chart.destroy()
 // Times on the axis are in the viewer's zone; bars of a day or longer are named by their UTC day.
 
@@ -174,7 +174,7 @@ export class PriceChart {
       .sort((a, b) => a.bar - b.bar);
     this.markers.setMarkers(this.placed.map((mark) => ({
       time: mark.bar / 1000, id: mark.id, text: mark.text ?? "",
-      position: mark.side === "buy" ? "belowBar" : "aboveBar", shape: mark.side === "buy" ? "arrowUp" : "arrowDown",
+      position: mark.side === "buy" ? "belowBar" : "aboveBar", shape: mark.shape ?? (mark.side === "buy" ? "arrowUp" : "arrowDown"),
       color: mark.color ?? (mark.side === "buy" ? theme.up : theme.down),
     })));
   }

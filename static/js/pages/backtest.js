@@ -247,8 +247,8 @@ function marksOf(name) {
   for (const trade of report.trades) {
     if (trade.coin !== name || marks.length > 2 * MARKED_TRADES) continue;
     const long = trade.side === "long";
-    marks.push({ time: trade.entry_time, side: long ? "buy" : "sell", text: long ? t("long") : t("short"), data: trade });
-    if (trade.exit_reason !== "open") marks.push({ time: trade.exit_time, side: long ? "sell" : "buy", text: signedPercent(trade.pnl_percent, 1), color: trade.pnl >= 0 ? theme.up : theme.down, data: trade });
+    marks.push({ time: trade.entry_time, side: long ? "buy" : "sell", data: trade });
+    if (trade.exit_reason !== "open") marks.push({ time: trade.exit_time, side: long ? "sell" : "buy", shape: "circle", text: signedPercent(trade.pnl_percent, 1), color: trade.pnl >= 0 ? theme.up : theme.down, data: trade });
   }
   return marks;
 }
