@@ -13,9 +13,10 @@ from flask_migrate import Migrate
 
 from backtesting import Backtester, warm_up
 from cli import register_commands
-from config import ROOT, Settings
+from config import ROOT, Settings, is_command, load_settings
 from data_aggregator import MarketData
 from database import Database, db, engine_options
+from domain.errors import Misconfigured
 from domain.ports import Clock, MarketSource
 from runtime.backtests import BacktestService
 from runtime.bus import Bus
@@ -46,8 +47,19 @@ WARM_UP_DELAY_S = 2.0
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The whole application over one data folder; migrates its database where that is needed."""
-    settings = settings or Settings()
-    check_bind(settings)
+    if not is_command():
+        return _create_app(settings)
+    try:
+        return _create_app(settings)
+    except Misconfigured as error:
+        # Flask would show its user where in our code this was raised.
+        raise SystemExit(f"Error: {error}") from error
+
+
+def _create_app(settings: Settings | None) -> Flask:
+    settings = settings or load_settings()
+    if not is_command():
+        check_bind(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     configure_logging(settings.log_level)
     app = Flask(__name__)

@@ -5,11 +5,14 @@ Sources, strongest first: environment variables, `.env`, the defaults below.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from domain.errors import Misconfigured
 
 ROOT = Path(__file__).resolve().parent
 
@@ -103,3 +106,17 @@ class Settings(BaseSettings):
     @property
     def extra_hosts(self) -> tuple[str, ...]:
         return tuple(host.strip().lower() for host in self.allowed_hosts.split(",") if host.strip())
+
+
+def load_settings() -> Settings:
+    """Settings of this process; Misconfigured names what is wrong with them, without the values (one may be a key)."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = (f"{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors(include_input=False))
+        raise Misconfigured("; ".join(wrong)) from error
+
+
+def is_command() -> bool:
+    """Whether this process is a `flask` command, which listens at no address."""
+    return os.environ.get("FLASK_RUN_FROM_CLI") == "true"

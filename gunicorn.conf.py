@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
-from config import Settings
+from config import Settings, load_settings
 from domain.errors import Misconfigured
 from web.security import check_bind
 
@@ -18,11 +16,8 @@ from web.security import check_bind
 def _read_settings() -> Settings:
     """What is wrong is said in one line, before there is a worker to fail."""
     try:
-        settings = Settings()
+        settings = load_settings()
         check_bind(settings)
-    except ValidationError as error:
-        wrong = (f"{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
-        raise SystemExit("curlew: " + "; ".join(wrong)) from error
     except Misconfigured as error:
         raise SystemExit(f"curlew: {error}") from error
     return settings
