@@ -10,7 +10,8 @@ def register_commands(app: Flask) -> None:
     from cli.candles import candles_cli
     from cli.database import migrate_safely_command
     from cli.funding import funding_cli
+    from cli.models import models_cli
 
-    for group in (candles_cli, funding_cli, backtest_cli):
+    for group in (candles_cli, funding_cli, models_cli, backtest_cli):
         app.cli.add_command(group)
     app.cli.add_command(migrate_safely_command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -299,7 +299,8 @@ class ModelService:
             deadline = time.monotonic() + FILL_WAIT_S
             while waiting and time.monotonic() < deadline:
                 time.sleep(FILL_LOOK_S)
-                with self.accounts.locked(model_id) as account:
+                # Where no source answers now, the orders wait on: they are stored.
+                with suppress(Retryable), self.accounts.locked(model_id) as account:
                     account.settle()
                     waiting = account.is_waiting
         self.models.add_cycles({model_id: 1})

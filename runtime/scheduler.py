@@ -6,11 +6,12 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
-from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.executors.pool import BasePoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
@@ -33,6 +34,45 @@ class PacedClock(Protocol):
     def now_ms(self) -> int: ...
 
     def real_delay_s(self, time_ms: int) -> float: ...
+
+
+class DaemonPool:
+    """As much of an executor as APScheduler needs: daemon threads, at most `threads` at work.
+
+    concurrent.futures closes its own pools before `atexit` gets to speak, so that a server that stops
+    would find its scheduler without threads and log an error for each job.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._slots = threading.Semaphore(threads)
+        self._is_open = True
+
+    def submit(self, work: Callable[..., Any], *args: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            with self._slots:
+                if not self._is_open:
+                    future.cancel()
+                    return
+                try:
+                    future.set_result(work(*args, **options))
+                except BaseException as error:  # noqa: BLE001 - the outermost edge of a job; APScheduler logs it
+                    future.set_exception(error)
+
+        threading.Thread(target=run, name="job", daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Runs that have not begun are dropped."""
+        self._is_open = False
+
+
+class DaemonExecutor(BasePoolExecutor):
+    """APScheduler's executor on such threads."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(DaemonPool(threads))
 
 
 class MarketTrigger(BaseTrigger):
@@ -61,7 +101,7 @@ class Scheduler:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._clock = clock
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(THREADS)},
+            executors={"default": DaemonExecutor(THREADS)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
             daemon=True,

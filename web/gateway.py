@@ -51,6 +51,7 @@ BROADCAST = (
 CHANNELS = frozenset({*BROADCAST, PRICE_UPDATE, KLINE_UPDATE, STATUS})
 QUEUE_SIZE = 5_000
 STATUS_EVERY_S = 5.0
+LOOK_S = 0.5
 MOST_COINS = 500
 SOCKET_PATH = "/socket.io"
 
@@ -105,18 +106,25 @@ class Gateway:
         except queue.Full:
             self._shed += 1
 
-    def _send_forever(self) -> None:
+    def _send_while_heard(self) -> None:
+        """Ends when the last client has gone; the next one to come starts it again."""
         said_at = time.monotonic()
-        while True:
+        while self._is_heard():
             try:
-                self._send(self._queue.get(timeout=STATUS_EVERY_S))
+                self._send(self._queue.get(timeout=LOOK_S))
             except queue.Empty:
-                log.debug("nothing to send")
+                pass
             except Exception:
                 log.exception("an event could not be sent")
             if time.monotonic() - said_at >= STATUS_EVERY_S:
                 said_at = time.monotonic()
-                self._say_status()
+                self._socketio.emit(STATUS, self.status())
+
+    def _is_heard(self) -> bool:
+        with self._lock:
+            if not self._clients:
+                self._thread = None
+            return bool(self._clients)
 
     def _send(self, event: Event) -> None:
         data = dict(event.data)
@@ -136,7 +144,7 @@ class Gateway:
         with self._lock:
             self._clients.add(client)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._send_forever, name="gateway", daemon=True)
+                self._thread = threading.Thread(target=self._send_while_heard, name="gateway", daemon=True)
                 self._thread.start()
         for name in BROADCAST:
             join_room(name)
@@ -194,10 +202,6 @@ class Gateway:
             "clients": len(self._clients),
             "shed": self._shed,
         }
-
-    def _say_status(self) -> None:
-        if self._clients:
-            self._socketio.emit(STATUS, self.status())
 
 
 def _texts(value: Any) -> list[str]:

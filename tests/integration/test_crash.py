@@ -132,6 +132,12 @@ class Books:
         with self.database.read() as session:
             return session.scalar(select(func.count(Order.id)).where(*where)) or 0
 
+    def wait_for_orders(self, more: int, timeout_s: float = 5.0) -> None:
+        """Until so many more have been planned: a kill then falls into their lives, however slow the machine is."""
+        start, deadline = self.count(), time.monotonic() + timeout_s
+        while self.count() < start + more and time.monotonic() < deadline:
+            time.sleep(0.005)
+
     def decided_twice(self) -> list[Any]:
         """A coin decided on twice in one minute of market time by one model."""
         minute = func.floor(AiDecision.timestamp_ms / 60_000)
@@ -173,7 +179,8 @@ def test_fifty_kills(victim: Victim) -> None:
     shown: dict[int, tuple[object, ...]] = {}
     try:
         for number in range(KILLS):
-            time.sleep(rng.uniform(0.05, 0.6))
+            books.wait_for_orders(rng.randint(0, 12))
+            time.sleep(rng.uniform(0, 0.05))
             if number % 5 == 0:
                 shown |= seen_fills(victim.url)
             victim.kill()
