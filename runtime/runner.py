@@ -105,7 +105,9 @@ class Runner:
         try:
             if not self._take_lock():
                 return
-            made = self._recover()
+            made = self._recover_at_last()
+            if self._stopping.is_set():
+                return
             self._scheduler.start()
             self._ticker.start()
             for model_id in made:
@@ -125,6 +127,18 @@ class Runner:
                 return False
         self.state = "running"
         return True
+
+    def _recover_at_last(self) -> list[int]:
+        """As `_recover`; what cannot be read now (a database that is busy for long) may be in a while."""
+        while not self._stopping.is_set():
+            try:
+                return self._recover()
+            except Exception as error:
+                log.exception("the accounts could not be recovered")
+                publish_system(self._services.bus, self._services.clock, f"the scheduler cannot start yet: {error}")
+                self._unsubscribe()
+            self._stopping.wait(BACK_OFF_S)
+        return []
 
     def _recover(self) -> list[int]:
         """Reads everything back; returns the models that were made for a new workspace."""
