@@ -49,7 +49,8 @@ def scheduler_state() -> str:
     runner = services().runner
     if runner is None:
         return "off"
-    return runner.state
+    state: str = runner.state
+    return state
 
 
 def shell_facts() -> dict[str, Any]:

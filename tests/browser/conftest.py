@@ -21,9 +21,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fast_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A minute of its market is a second: candles close and models trade while a test looks on."""
+    """A minute of its market is a second: candles close and models trade while a test looks on.
+
+    One for all these tests, so each makes what it needs and leaves nothing that another stumbles over.
+    """
     started: list[Server] = []
     yield _starter(tmp_path_factory.mktemp("fast"), started)(SIMULATED_SPEED="60")
     for server in started:

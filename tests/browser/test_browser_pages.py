@@ -30,11 +30,11 @@ def assert_no_sideways_scroll(page: Page) -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("width", [1280, 390])
-def test_page_connects_and_fits(path: str, width: int, live_server: Server, open_page: Open, page: Page) -> None:
+def test_page_connects_and_fits(path: str, width: int, fast_server: Server, open_page: Open, page: Page) -> None:
     from playwright.sync_api import expect
 
     page.set_viewport_size({"width": width, "height": 844})
-    open_page(live_server, path)
+    open_page(fast_server, path)
     expect(page.locator(".panel[data-state=loading]")).to_have_count(0, timeout=10_000)
     assert not page.locator(".panel[data-state=error]").count(), page.locator(
         ".panel[data-state=error]"
@@ -44,24 +44,24 @@ def test_page_connects_and_fits(path: str, width: int, live_server: Server, open
     assert_no_sideways_scroll(page)
 
 
-def test_a_page_says_what_it_is_doing_before_it_is_connected(live_server: Server, page: Page) -> None:
+def test_a_page_says_what_it_is_doing_before_it_is_connected(fast_server: Server, page: Page) -> None:
     page.route_web_socket("**/socket.io/**", lambda _socket: None)  # it is taken, and never answered
-    page.goto(live_server.url + "/coins")
+    page.goto(fast_server.url + "/coins")
     assert page.locator("#connection b").inner_text() == "CONNECTING TO SERVER"
 
 
-def test_dashboard_shows_numbers_before_any_script_runs(live_server: Server) -> None:
-    html = live_server.get("/").decode()
+def test_dashboard_shows_numbers_before_any_script_runs(fast_server: Server) -> None:
+    html = fast_server.get("/").decode()
     assert '<dd class="num" id="total-value">' in html
     value = html.split('id="total-value">')[1].split("<")[0]
     assert float(value.replace(",", "")) > 1000
 
 
-def test_menu_of_a_phone(live_server: Server, open_page: Open, page: Page) -> None:
+def test_menu_of_a_phone(fast_server: Server, open_page: Open, page: Page) -> None:
     from playwright.sync_api import expect
 
     page.set_viewport_size({"width": 390, "height": 844})
-    open_page(live_server, "/")
+    open_page(fast_server, "/")
     menu, toggle = page.locator("#nav-main"), page.locator("#nav-toggle")
     expect(menu).to_be_hidden()
     toggle.click()
@@ -75,10 +75,10 @@ def test_menu_of_a_phone(live_server: Server, open_page: Open, page: Page) -> No
     page.wait_for_url("**/coins")
 
 
-def test_keyboard_reaches_content_tables_and_dialogs(live_server: Server, open_page: Open, page: Page) -> None:
+def test_keyboard_reaches_content_tables_and_dialogs(fast_server: Server, open_page: Open, page: Page) -> None:
     from playwright.sync_api import expect
 
-    open_page(live_server, "/models")
+    open_page(fast_server, "/models")
     page.keyboard.press("Tab")
     skip = page.get_by_role("link", name="Skip to the content")
     expect(skip).to_be_focused()
@@ -106,11 +106,11 @@ def test_keyboard_reaches_content_tables_and_dialogs(live_server: Server, open_p
     expect(button).to_be_focused()
 
 
-def test_every_control_has_a_name(live_server: Server, open_page: Open, page: Page) -> None:
+def test_every_control_has_a_name(fast_server: Server, open_page: Open, page: Page) -> None:
     from playwright.sync_api import expect
 
     for path in PAGES:
-        open_page(live_server, path)
+        open_page(fast_server, path)
         expect(page.locator(".panel[data-state=loading]")).to_have_count(0, timeout=10_000)
         nameless = page.evaluate(
             """() => [...document.querySelectorAll("button, a[href], input:not([type=hidden]), select, textarea")]

@@ -17,6 +17,7 @@ const socketOptions = {
 };
 const POLL_MS = 5000;
 const REFUSED_RETRY_MS = 10_000;
+const FAILURES_BEFORE_POLLING = 5;
 
 class Live {
   constructor() {
@@ -29,6 +30,7 @@ class Live {
     this.channels = new Set();
     this.coins = new Set();
     this.seen = false;
+    this.failures = 0;
     this.poll = null;
   }
 
@@ -111,6 +113,7 @@ class Live {
   #connected() {
     const again = this.seen;
     this.seen = true;
+    this.failures = 0;
     this.#stopPolling();
     this.#set("connected");
     this.#ask();
@@ -124,10 +127,12 @@ class Live {
   }
 
   #refused() {
-    if (!this.seen || !this.socket.active) this.#set("error");
-    if (this.socket.active) return; // it goes on trying by itself
-    this.#startPolling();
-    setTimeout(() => this.socket.connect(), REFUSED_RETRY_MS);
+    this.failures += 1;
+    const isRefused = !this.socket.active; // by the server itself; else the client goes on trying
+    if (!this.seen || isRefused) this.#set("error");
+    // Pages may be served though live connections are not.
+    if (!this.seen || isRefused || this.failures >= FAILURES_BEFORE_POLLING) this.#startPolling();
+    if (isRefused) setTimeout(() => this.socket.connect(), REFUSED_RETRY_MS);
   }
 
   #startPolling() {
