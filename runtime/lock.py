@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL
 
 
 class RuntimeLock:
@@ -17,16 +18,21 @@ class RuntimeLock:
 
     The file stays behind; the lock on it does not: the kernel lets go of it when the process ends,
     however it ends. Its text (a process id) is for people.
+
+    It lies beside SQLite's file, whatever DATA_DIR a process has and however it spells the file's name. For a
+    database server it lies in this machine's folder for temporary files: it keeps apart the processes of one
+    machine and one user.
     """
 
-    def __init__(self, data_dir: Path, database_url: str) -> None:
-        # Two spellings of one SQLite file are one database.
-        url = make_url(database_url)
-        name = url.render_as_string(hide_password=False)
-        if url.get_backend_name() == "sqlite" and url.database:
-            name = f"sqlite:///{Path(url.database).resolve()}"
-        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-        self.path = data_dir / f"scheduler-{digest}.lock"
+    def __init__(self, url: URL) -> None:
+        """`url`: the engine's own, whose path of a SQLite file is absolute."""
+        if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
+            file = Path(str(url.database)).resolve()
+            self.path = file.with_name(f"{file.name}.scheduler.lock")
+        else:
+            place = url.set(password=None, query={}).render_as_string()
+            digest = hashlib.sha256(place.encode()).hexdigest()[:16]
+            self.path = Path(tempfile.gettempdir()) / f"curlew-{os.getuid()}-{digest}.lock"
         self._descriptor: int | None = None
         self._holders = 0
         self._mutex = threading.Lock()

@@ -68,7 +68,7 @@ class ModelService:
     ) -> None:
         self.models = ModelStore(database)
         self.snapshots = SnapshotStore(database)
-        self.lock = RuntimeLock(settings.data_dir, settings.sqlalchemy_url)
+        self.lock = RuntimeLock(database.engine.url)
         self._database = database
         self._catalogue = catalogue
         self._market = market

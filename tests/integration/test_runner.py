@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import make_url, update
 from sqlalchemy.exc import OperationalError
 
 from config import Settings
@@ -243,9 +243,10 @@ def test_the_second_process_serves_pages_only_and_takes_over(start: Start) -> No
 
 
 def test_the_lock_is_the_databases(tmp_path: Path) -> None:
-    one = RuntimeLock(tmp_path, f"sqlite:///{tmp_path}/a.db")
-    same = RuntimeLock(tmp_path, f"sqlite:///{tmp_path}/x/../a.db")
-    other = RuntimeLock(tmp_path, f"sqlite:///{tmp_path}/b.db")
+    (tmp_path / "link").symlink_to(tmp_path)
+    one = RuntimeLock(make_url(f"sqlite:///{tmp_path}/a.db"))
+    same = RuntimeLock(make_url(f"sqlite:///{tmp_path}/link/../{tmp_path.name}/a.db"))
+    other = RuntimeLock(make_url(f"sqlite:///{tmp_path}/b.db"))
     assert one.acquire()
     assert not same.acquire()
     assert other.acquire()
@@ -256,6 +257,12 @@ def test_the_lock_is_the_databases(tmp_path: Path) -> None:
     assert same.acquire()
     for lock in (same, other):
         lock.release()
+
+
+def test_processes_of_one_database_server_share_a_lock() -> None:
+    locks = [RuntimeLock(make_url(f"postgresql://curlew:{word}@db/{name}")) for word, name in
+             (("one", "a"), ("two", "a"), ("one", "b"))]  # fmt: skip
+    assert locks[0].path == locks[1].path != locks[2].path
 
 
 def test_a_server_stops_within_three_seconds(start_server: StartServer) -> None:
