@@ -230,7 +230,7 @@ class LedgerStore:
             orders = [order_of(row) for row in open_orders]
             return StoredAccount(
                 initial_capital=float(model.initial_capital),
-                cash=float(sums["cash"]),
+                cash=_cash(sums["cash"]),
                 fees=float(sums["fees"]),
                 realized=0.0 - float(sums["realized"]),
                 funding=0.0 - float(sums["funding"]),
@@ -258,6 +258,11 @@ def ledger_sums(session: Session, model_id: int) -> dict[str, Decimal]:
     for account, amount in rows:
         sums[account] += amount
     return sums
+
+
+def _cash(balance: Decimal) -> float:
+    """What is free. All-in, the rounding of the legs may leave a little less than nothing."""
+    return 0.0 if -MOST_RESIDUE < balance < 0 else float(balance)
 
 
 def balanced(entries: Iterable[LedgerEntry]) -> list[tuple[LedgerEntry, Decimal]]:

@@ -105,6 +105,17 @@ def price(second: int, due: tuple[FundingDue, ...] = (), **prices: float) -> Pri
     return Prices(time, time, {c: PriceBar(c, time, p, p, p, p) for c, p in prices.items()}, due)
 
 
+def test_an_account_that_is_all_in_is_read_back_with_nothing_free_not_less(books: Books) -> None:
+    books.journal.record(Batch(settled_ms=T0, entries=(
+        Entry("in", T0, "cash", None, -CAPITAL - 1e-12), Entry("in", T0, "margin", "BTC", CAPITAL + 1e-12),
+    )))  # fmt: skip
+    assert books.ledger.load_state(books.model_id).cash == 0.0
+    books.journal.record(Batch(settled_ms=T0, entries=(
+        Entry("more", T0, "cash", None, -1.0), Entry("more", T0, "fees", None, 1.0),
+    )))  # fmt: skip
+    assert books.ledger.load_state(books.model_id).cash == pytest.approx(-1.0)  # a fault is not hidden
+
+
 def traded(books: Books) -> PaperBroker:
     """One position open, one closed at a profit, one funding payment."""
     broker = books.broker()
