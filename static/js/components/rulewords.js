@@ -118,7 +118,7 @@ export class RuleWords {
     const full = groups.filter((group) => group.conditions.length);
     if (!full.length) return h("p", null, never);
     return [
-      h("p", null, h("b", null, verb), ` (${does}) ${full.length > 1 ? t("when any of these holds:") : t("when:")}`),
+      h("p", null, h("b", null, verb), ` (${does}) `, full.length > 1 ? t("when any of these holds:") : t("when:")),
       h("ul", null, full.map((group) => h("li", null, group.conditions.map((condition, index) => [
         index ? h("b", { class: "joiner" }, group.logic === "AND" ? t("and") : t("or")) : null, this.condition(condition),
       ])))),

@@ -4,6 +4,7 @@
 //   t("Paused %(name)s", { name })           one message, with named places
 //   ngettext("%(num)s trade", "%(num)s trades", 3)   plural; `num` is filled in
 //   locale                                   BCP 47 tag of the page, for Intl
+// `make messages` looks neither into `${...}` nor into the arguments of another t(): call t() outside of them.
 
 const messages = globalThis.curlewMessages ?? {};
 

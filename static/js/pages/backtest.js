@@ -17,7 +17,6 @@ import { toast } from "../components/toast.js";
 
 const POLL_MS = 1000;
 const BARS = 1000;
-const MARKED_TRADES = 3000;
 
 let run = pageData().run;
 let report = null;
@@ -121,7 +120,7 @@ function showReport(found) {
 
 function showNotes() {
   const notes = (report.engine.notes ?? []).filter((note) => !(report.engine.optimistic && note.startsWith("fill_price"))); // said below, in words
-  const optimistic = report.engine.optimistic ? [h("li", { class: "is-warn" }, h("b", null, t("Optimistic fills.")), ` ${t("No account could have traded at these prices: read the result as an upper bound.")}`)] : [];
+  const optimistic = report.engine.optimistic ? [h("li", { class: "is-warn" }, h("b", null, t("Optimistic fills.")), " ", t("No account could have traded at these prices: read the result as an upper bound."))] : [];
   fill($("#notes"), optimistic, notes.map((note) => h("li", null, note)));
   $("#notes").hidden = !notes.length && !optimistic.length;
 }
@@ -242,15 +241,18 @@ function showCandles() {
   openCandles(first?.coin ?? report.data[0].coin, first?.entry_time);
 }
 
+const marks = new Map(); // by coin; the chart shows those of the bars that it has
+
 function marksOf(name) {
-  const marks = [];
-  for (const trade of report.trades) {
-    if (trade.coin !== name || marks.length > 2 * MARKED_TRADES) continue;
-    const long = trade.side === "long";
-    marks.push({ time: trade.entry_time, side: long ? "buy" : "sell", data: trade });
-    if (trade.exit_reason !== "open") marks.push({ time: trade.exit_time, side: long ? "sell" : "buy", shape: "circle", text: signedPercent(trade.pnl_percent, 1), color: trade.pnl >= 0 ? theme.up : theme.down, data: trade });
-  }
-  return marks;
+  if (!marks.has(name)) marks.set(name, report.trades.filter((trade) => trade.coin === name).flatMap(marksOfTrade));
+  return marks.get(name);
+}
+
+function marksOfTrade(trade) {
+  const [entry, exit] = trade.side === "long" ? ["buy", "sell"] : ["sell", "buy"];
+  const marked = [{ time: trade.entry_time, side: entry, data: trade }];
+  if (trade.exit_reason !== "open") marked.push({ time: trade.exit_time, side: exit, shape: "circle", text: signedPercent(trade.pnl_percent, 1), color: trade.pnl >= 0 ? theme.up : theme.down, data: trade });
+  return marked;
 }
 
 async function openCandles(name, at = null) {
@@ -347,8 +349,9 @@ function showFacts() {
       { key: "sha256", label: t("SHA-256"), sort: false, cell: (row) => h("code", { title: row.sha256 }, row.sha256.slice(0, 12)), hint: t("of the candles: a changed candle changes it") },
     ],
   }).setRows(report.data);
+  const bars = ngettext("%(num)s bar", "%(num)s bars", report.summary.bars);
   fill($("#engine-words"), t("Engine %(version)s: %(ms)s ms from candles in memory to this result, over %(bars)s.", {
-    version: report.engine.version, ms: num(1000 * report.engine.seconds, 1), bars: ngettext("%(num)s bar", "%(num)s bars", report.summary.bars),
+    version: report.engine.version, ms: num(1000 * report.engine.seconds, 1), bars,
   }));
 }
 

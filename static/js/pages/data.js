@@ -39,7 +39,7 @@ function gapsOf(row) {
       h("p", { class: "quiet" }, ngettext("%(num)s place where candles are missing", "%(num)s places where candles are missing", gaps.length), ", ", ngettext("%(num)s candle in all", "%(num)s candles in all", missing), gaps.length > GAPS_SHOWN ? t("; the first %(n)s:", { n: GAPS_SHOWN }) : ":"),
       h("ul", { class: "gap-list plain" }, gaps.slice(0, GAPS_SHOWN).map((gap) => h("li", null,
         h("span", { class: "num" }, gap.bars === 1 ? utc(gap.first) : `${utc(gap.first)} – ${utc(gap.last)}`), " ",
-        h("span", { class: "quiet" }, `${ngettext("%(num)s candle", "%(num)s candles", gap.bars)}, ${duration(gap.bars * minutes(row.interval) * 60)}`)))));
+        h("span", { class: "quiet" }, ngettext("%(num)s candle", "%(num)s candles", gap.bars), `, ${duration(gap.bars * minutes(row.interval) * 60)}`)))));
   }).catch((error) => {
     if (error.name !== "ApiError") throw error;
     fill(box, h("span", { class: "down" }, error.message));
