@@ -47,6 +47,9 @@ def migrate(engine: Engine, data_dir: Path, migrations: Path = MIGRATIONS) -> bo
     """Applies the pending versions; False where there are none. Misconfigured, with the database as it was
     before, where one fails. SQLite's file is copied to data_dir/backups first, if it holds anything."""
     head = head_revision(migrations / "versions")
+    file = _sqlite_file(engine)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)  # DATABASE_URL may name a folder that is not there yet
     if current_revision(engine) == head:
         return False
     data_dir.mkdir(parents=True, exist_ok=True)

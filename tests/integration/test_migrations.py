@@ -214,3 +214,10 @@ def test_there_is_one_newest_version(tmp_path: Path, later: Path) -> None:
     empty.mkdir()
     with pytest.raises(Misconfigured, match="none"):
         head_revision(empty)
+
+
+def test_the_folder_of_a_new_database_is_made(tmp_path: Path) -> None:
+    engine = engine_of(tmp_path / "not" / "there")
+    assert migrate(engine, tmp_path / "data")
+    assert (tmp_path / "not" / "there" / "curlew.db").is_file()
+    engine.dispose()
