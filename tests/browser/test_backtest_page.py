@@ -102,7 +102,7 @@ def test_run_through_the_page_is_the_run_of_the_route(stored: Server, open_page:
     assert figure(page, "max_drawdown") == shown(summary["max_drawdown"]) + "%"
     assert figure(page, "total_trades") == str(summary["total_trades"])
     assert figure(page, "total_fees") == shown(summary["total_fees"])
-    expect(page.locator("#trades .note")).to_have_text(f"{len(report['trades'])} trades")
+    expect(page.locator("#trades .note")).to_have_text(f"{len(report['trades']):,} trades")
     expect(page.locator("#data-table tbody")).to_contain_text(report["data"][0]["sha256"][:12])
     expect(page.locator("#notes")).to_contain_text("spot candles are shorted or levered")
 

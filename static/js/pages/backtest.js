@@ -208,7 +208,7 @@ function showTrades(source) {
     const found = rows.filter((row) => Object.entries(filters).every(([key, select]) => !select.value || row[key] === select.value));
     table.setRows(found);
     $("#trades .note")?.remove();
-    const many = ngettext("%(num)s trade", "%(num)s trades", found.length);
+    const many = ngettext("%(num)s trade", "%(num)s trades", found.length, { num: int(found.length) });
     const words = found.length < rows.length ? t("%(found)s of %(all)s", { found: int(found.length), all: int(rows.length) }) : total > rows.length ? t("the first %(shown)s of %(total)s; the CSV has them all", { shown: int(rows.length), total: int(total) }) : many;
     $("#trades h2").after(h("span", { class: "note" }, words));
   };

@@ -127,17 +127,35 @@ function showTraders(strategies) {
   if (wanted && [...field("trader").options].some((option) => option.value === wanted)) field("trader").value = wanted;
 }
 
-// What a model brings itself is not asked for.
+// What a model brings itself is shown, not asked for; what was typed for a strategy comes back with it.
+const BROUGHT = ["initial_capital", "leverage", "fee_percent", "slippage_bps", "position_size_percent", "fill_price", "detail_interval"];
+const typed = new Map();
+
 function showModel() {
   const model = chosenModel();
-  for (const name of ["position_size_percent", "fill_price", "detail_interval", "leverage", "fee_percent", "slippage_bps", "initial_capital"]) field(name).disabled = model !== null;
+  for (const name of BROUGHT) {
+    const input = field(name);
+    if (model && !input.disabled) typed.set(name, input.value);
+    if (!model && input.disabled) input.value = typed.get(name) ?? input.value;
+    input.disabled = model !== null;
+  }
+  if (model) {
+    const brought = { initial_capital: model.initial_capital, leverage: model.leverage, fee_percent: inPercent(model.trade_fee_rate), slippage_bps: model.slippage_bps, position_size_percent: "", fill_price: "next_open", detail_interval: "" };
+    for (const [name, value] of Object.entries(brought)) field(name).value = value ?? "";
+    showPool(model);
+  }
   $("#model-note").hidden = model === null;
   showOptimism();
-  if (!model) return;
-  const stored = here().map((one) => one.coin);
-  const pool = model.coins.map((coin) => coin.symbol ?? coin).filter((coin) => stored.includes(coin));
-  if (pool.length) picker.set(pool);
-  showPresets();
+}
+
+function showPool(model) {
+  if ([...field("interval").options].some((option) => option.value === model.interval)) field("interval").value = model.interval;
+  const stored = new Set(here().map((one) => one.coin));
+  const pool = model.coins.map((coin) => coin.symbol ?? coin);
+  const missing = pool.filter((coin) => !stored.has(coin));
+  if (missing.length < pool.length) picker.set(pool.filter((coin) => stored.has(coin)));
+  fill($("#model-missing"), missing.length ? t("No candles of its coins %(coins)s are stored here.", { coins: missing.join(", ") }) : "");
+  showCoins();
 }
 
 function showOptimism() {

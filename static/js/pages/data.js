@@ -36,10 +36,10 @@ function gapsOf(row) {
   api.get("/api/candles/gaps", queryOf(row)).then((gaps) => {
     const missing = gaps.reduce((sum, gap) => sum + gap.bars, 0);
     fill(box,
-      h("p", { class: "quiet" }, ngettext("%(num)s place where candles are missing", "%(num)s places where candles are missing", gaps.length), ", ", ngettext("%(num)s candle in all", "%(num)s candles in all", missing), gaps.length > GAPS_SHOWN ? t("; the first %(n)s:", { n: GAPS_SHOWN }) : ":"),
+      h("p", { class: "quiet" }, ngettext("%(num)s place where candles are missing", "%(num)s places where candles are missing", gaps.length), ", ", ngettext("%(num)s candle in all", "%(num)s candles in all", missing, { num: int(missing) }), gaps.length > GAPS_SHOWN ? t("; the first %(n)s:", { n: GAPS_SHOWN }) : ":"),
       h("ul", { class: "gap-list plain" }, gaps.slice(0, GAPS_SHOWN).map((gap) => h("li", null,
         h("span", { class: "num" }, gap.bars === 1 ? utc(gap.first) : `${utc(gap.first)} – ${utc(gap.last)}`), " ",
-        h("span", { class: "quiet" }, ngettext("%(num)s candle", "%(num)s candles", gap.bars), `, ${duration(gap.bars * minutes(row.interval) * 60)}`)))));
+        h("span", { class: "quiet" }, ngettext("%(num)s candle", "%(num)s candles", gap.bars, { num: int(gap.bars) }), `, ${duration(gap.bars * minutes(row.interval) * 60)}`)))));
   }).catch((error) => {
     if (error.name !== "ApiError") throw error;
     fill(box, h("span", { class: "down" }, error.message));
