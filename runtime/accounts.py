@@ -192,9 +192,17 @@ class Accounts:
         with self._lock_of(model_id):
             self._leave(model_id)
 
-    def drop_all(self) -> None:
+    def drop_all(self, wait_s: float = -1) -> None:
+        """Every account; one that is still busy after `wait_s` goes without a last checkpoint."""
         for model_id in list(self._open):
-            self.drop(model_id)
+            lock = self._lock_of(model_id)
+            if not lock.acquire(timeout=wait_s):
+                self._open.pop(model_id, None)
+                continue
+            try:
+                self._leave(model_id)
+            finally:
+                lock.release()
 
     def peek(self, model_id: int) -> LiveAccount | None:
         """The account if it is built; read only `latest` of it without the lock."""

@@ -44,8 +44,13 @@ EXAMPLES = (
 
 
 def offer_workspace(services: Services) -> list[int]:
-    """Makes the example models where nobody has made one yet, once in a workspace's life; returns their ids."""
+    """Makes the example models where nobody has made one yet, once in a workspace's life; returns their ids.
+
+    Where no source of prices answers it waits for a start at which one does.
+    """
     if services.workspace.get(OFFERED_KEY) is not None:
+        return []
+    if all(source.state == "down" for source in services.market.health().values()):
         return []
     made: list[int] = []
     if not services.models.list():

@@ -39,8 +39,9 @@ CHECKPOINT_S = 5.0
 TAKE_OVER_S = 1.0
 # A model that failed is left alone this long, and the same complaint is published this seldom.
 BACK_OFF_S = 5.0
-REPEAT_S = 60.0
-STOP_S = 2.0
+REPEAT_S = 300.0
+STOP_S = 1.0
+DROP_WAIT_S = 0.2
 
 State = Literal["running", "elsewhere", "stopped"]
 
@@ -90,6 +91,7 @@ class Runner:
         if self._stopping.is_set():
             return
         self._stopping.set()
+        atexit.unregister(self.stop)
         self._unsubscribe()
         was_running = self.is_running
         self._thread.join(STOP_S)
@@ -98,7 +100,7 @@ class Runner:
         self.state = "stopped"
         if was_running:
             self._write_down()
-            self._models.lock.release(self._accounts.drop_all)
+            self._models.lock.release(lambda: self._accounts.drop_all(DROP_WAIT_S))
         log.info("runner stopped")
 
     def _begin(self) -> None:
@@ -204,15 +206,23 @@ class Runner:
         except Busy:
             return
         except Exception as error:  # noqa: BLE001 - the outermost edge of a cycle; logged in _complain
-            if isinstance(error, NotFound) and model_id not in self._known:
+            if isinstance(error, NotFound) and not self._exists(model_id):
                 return
             self._complain(model_id, error)
+
+    def _exists(self, model_id: int) -> bool:
+        """A model may be deleted while its job is on its way."""
+        try:
+            self._models.models.get(model_id)
+        except NotFound:
+            return False
+        return True
 
     def _is_awake(self, model_id: int) -> bool:
         return time.monotonic() >= self._rest_until.get(model_id, 0.0)
 
     def _complain(self, model_id: int, error: Exception) -> None:
-        """A model's step failed: said once a minute, tried again after a rest."""
+        """A model's step failed: said once in a while, tried again after a rest."""
         self._rest_until[model_id] = time.monotonic() + BACK_OFF_S
         config = self._known.get(model_id)
         name = config.name if config is not None else str(model_id)
