@@ -39,14 +39,12 @@ def check_url(url: str) -> None:
         raise InvalidValue("the address takes no login, '?' or '#'; the key has a field of its own", field="api_url")
 
 
-def _is_reachable(host: str) -> bool:
-    """Link-local addresses belong to machinery (a cloud's metadata service), never to a language model."""
+def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     try:
-        return not ipaddress.ip_address(host.split("%")[0]).is_link_local
+        return [ipaddress.ip_address(host.split("%")[0])]
     except ValueError:  # a name
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    addresses = {str(each[4][0]).split("%")[0] for each in found}
-    return not any(ipaddress.ip_address(address).is_link_local for address in addresses)
+    return [ipaddress.ip_address(str(each[4][0]).split("%")[0]) for each in found]
 
 
 def _names(payload: Any) -> tuple[str, ...] | None:
@@ -61,6 +59,8 @@ def probe(api_url: str, api_key: str | None, timeout_s: float = TIMEOUT_S) -> Pr
     """GET {api_url}/models. Never raises for what the other side does."""
     import requests
 
+    session = requests.Session()
+    session.auth = lambda prepared: prepared  # else a login in ~/.netrc would take the place of the key
     started = time.perf_counter()
 
     def failed(error: str) -> Probe:
@@ -68,12 +68,19 @@ def probe(api_url: str, api_key: str | None, timeout_s: float = TIMEOUT_S) -> Pr
 
     try:
         check_url(api_url)
-        if not _is_reachable(urlsplit(api_url).hostname or ""):
+        addresses = _addresses(urlsplit(api_url).hostname or "")
+        # Link-local addresses belong to machinery (a cloud's metadata service), never to a language model.
+        if any(address.is_link_local for address in addresses):
             return failed("this address belongs to the machine's network, not to a language model")
+        # A proxy of the environment is for the world outside: on it this machine's addresses are its own.
+        session.trust_env = not all(address.is_loopback for address in addresses)
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        with requests.get(
-            f"{api_url.rstrip('/')}/models", headers=headers, timeout=timeout_s, allow_redirects=False, stream=True
-        ) as answer:
+        with (
+            session,
+            session.get(
+                f"{api_url.rstrip('/')}/models", headers=headers, timeout=timeout_s, allow_redirects=False, stream=True
+            ) as answer,
+        ):
             status = answer.status_code
             raw = answer.raw.read(MAX_BYTES + 1, decode_content=True) if status == 200 else b""
     except InvalidValue as error:

@@ -133,6 +133,15 @@ def test_what_a_wrong_address_is_told(endpoint: Any, path: str, words: str) -> N
     assert len(endpoint.asked) == 1  # a redirect is not followed: it could lead anywhere
 
 
+def test_this_machine_is_not_asked_through_a_proxy(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert probe(f"{endpoint.url}/v1", KEY).models == ("a", "b")
+    assert probe(f"{endpoint.url.replace('127.0.0.1', 'localhost')}/v1", KEY).models == ("a", "b")
+
+
 def test_a_slow_endpoint_is_given_up(endpoint: Any) -> None:
     assert "no answer within 0.2 s" in (probe(f"{endpoint.url}/slow", None, timeout_s=0.2).error or "")
 
