@@ -8,17 +8,18 @@ import sqlite3
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fakes.backtests import walk
+from tests.fakes.backtests import CROSS, walk
 from tests.fakes.pages import assert_fits, import_files, parquet_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from tests.conftest import Server
+    from tests.conftest import Server, StartServer
 
 Open = Callable[["Server", str], "Page"]
 Call = Callable[..., Any]
@@ -47,7 +48,7 @@ def run(server: Server, **changes: Any) -> dict[str, Any]:
     """The report of a run, and its id."""
     asked = urllib.request.Request(  # noqa: S310 - our own loopback URL
         f"{server.url}/api/backtest/run",
-        data=json.dumps(REQUEST | changes).encode(),
+        data=json.dumps({name: value for name, value in (REQUEST | changes).items() if value is not None}).encode(),
         headers={"Content-Type": "application/json", "Prefer": "wait=60"},
     )
     with urllib.request.urlopen(asked, timeout=90) as answer:  # noqa: S310
@@ -105,6 +106,49 @@ def test_run_through_the_page_is_the_run_of_the_route(stored: Server, open_page:
     expect(page.locator("#trades .note")).to_have_text(f"{len(report['trades']):,} trades")
     expect(page.locator("#data-table tbody")).to_contain_text(report["data"][0]["sha256"][:12])
     expect(page.locator("#notes")).to_contain_text("spot candles are shorted or levered")
+
+
+def test_real_candles_through_the_page_and_through_the_route(
+    shared_data: Path, start_server: StartServer, open_page: Open, page: Page, api: Call
+) -> None:
+    """The average cross over five years of Binance's hours."""
+    from playwright.sync_api import expect
+
+    server = start_server()
+    folder = shared_data / "candles"
+    names = [f"binance/spot/{symbol}/1h.parquet" for symbol in ("BTCUSDT", "ETHUSDT")]
+    import_files(server, {name: folder / name for name in names})
+    open_page(server, "/backtest?strategy=1")
+    expect(page.locator("#coins .chip")).to_have_text(re.compile("BTC"))
+    for year in ("2024", "2020"):
+        page.locator("#presets").get_by_role("button", name=year).click()
+    expect(page.locator("#f-start_date")).to_have_value("2020-01-01")
+    page.fill("#f-end_date", "2024-12-31")
+    page.get_by_role("button", name="Run backtest").click()
+    page.wait_for_url(re.compile(r"/backtest/\d+$"))
+    expect(page.locator("#report")).to_be_visible(timeout=60_000)
+    found = api(server, "GET", f"/api/backtests/{page.url.rsplit('/', 1)[1]}")["report"]
+    report = run(server, start_date="2020-01-01", end_date="2024-12-31")
+    assert {key: value for key, value in found.items() if key != "engine"} == {
+        key: value for key, value in report.items() if key not in {"engine", "id"}
+    }
+    assert found["data"][0]["rows"] > 43_000
+    assert figure(page, "final_value") == shown(report["summary"]["final_value"])
+    expect(page.locator("#candles")).to_have_attribute("data-state", "ready", timeout=10_000)
+
+
+def test_rules_of_an_earlier_run_are_run_again(stored: Server, open_page: Open, page: Page, api: Call) -> None:
+    from playwright.sync_api import expect
+
+    report = run(stored, strategy_id=None, strategy=CROSS)
+    open_page(stored, f"/backtest?from={report['id']}")
+    expect(page.locator("#f-trader option:checked")).to_have_text(f"cross (rules of run {report['id']})")
+    page.get_by_role("button", name="Run backtest").click()
+    page.wait_for_url(re.compile(r"/backtest/\d+$"))
+    expect(page.locator("#report")).to_be_visible(timeout=30_000)
+    expect(page.locator("#rule-words")).to_contain_text("the 5-bar simple average crosses above the 20-bar one")
+    found = api(stored, "GET", f"/api/backtests/{page.url.rsplit('/', 1)[1]}")["report"]
+    assert found["summary"] == report["summary"]
 
 
 def test_form_offers_coins_with_candles_in_the_span(stored: Server, open_page: Open, page: Page) -> None:

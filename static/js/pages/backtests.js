@@ -27,7 +27,8 @@ const field = (name) => form.elements.namedItem(name);
 let series = [];
 let models = [];
 const picker = new Picker($("#coins"), { labelledBy: "coins-label", multiple: true, placeholder: t("Search coins that have candles"), onChange: () => showPresets() });
-const startedFrom = { request: null }; // a run whose settings the form begins with
+const startedFrom = { request: null, rules: null }; // a run whose settings the form begins with
+let isSpanChosen = false; // by somebody; until then the span follows the coins
 form.curlewFields = { coins: picker.field };
 
 const unique = (values) => [...new Set(values)];
@@ -108,9 +109,14 @@ function showPresets() {
     const [start, end] = [Date.UTC(year, 0, 1), Date.UTC(year, 11, 31)];
     if (start >= first - DAY_MS && end <= last) choices.push([String(year), start, end]);
   }
-  fill(box, choices.map(([label, from, to]) => h("button", { type: "button", class: "btn btn-plain btn-sm", title: `${day(from)} – ${day(to)}`, dataset: { span: `${day(from)} ${day(to)}` }, onclick: () => setSpan(from, to) }, label)));
-  if (!field("start_date").value || !field("end_date").value) setSpan(Math.max(first, last - 364 * DAY_MS), last);
+  fill(box, choices.map(([label, from, to]) => h("button", { type: "button", class: "btn btn-plain btn-sm", title: `${day(from)} – ${day(to)}`, dataset: { span: `${day(from)} ${day(to)}` }, onclick: () => chooseSpan(from, to) }, label)));
+  if (!isSpanChosen || !field("start_date").value || !field("end_date").value) setSpan(Math.max(first, last - 364 * DAY_MS), last);
   else offerCoins();
+}
+
+function chooseSpan(from, to) {
+  isSpanChosen = true;
+  setSpan(from, to);
 }
 
 function setSpan(from, to) {
@@ -123,6 +129,12 @@ function showTraders(strategies) {
   const groups = [[t("Strategies"), strategies.map((one) => ({ value: `strategy:${one.id}`, label: one.name }))], [t("Models, with their limits"), models.map((one) => ({ value: `model:${one.id}`, label: one.name }))]];
   fill(field("trader"), groups.filter(([, list]) => list.length).map(([label, list]) => h("optgroup", { label }, list.map((one) => h("option", { value: one.value }, one.label)))));
   const before = startedFrom.request;
+  const known = strategies.some((one) => one.id === before?.strategy_id);
+  if (startedFrom.rules && !before.model_id && !known) {
+    field("trader").prepend(h("option", { value: "rules:0" }, t("%(name)s (rules of run %(id)s)", { name: startedFrom.rules.name, id: asked.get("from") })));
+    field("trader").value = "rules:0";
+    return;
+  }
   const wanted = before?.strategy_id ? `strategy:${before.strategy_id}` : before?.model_id ? `model:${before.model_id}` : asked.get("strategy") ? `strategy:${asked.get("strategy")}` : asked.get("model") ? `model:${asked.get("model")}` : null;
   if (wanted && [...field("trader").options].some((option) => option.value === wanted)) field("trader").value = wanted;
 }
@@ -164,6 +176,7 @@ function showOptimism() {
 
 // The request of an earlier run, put back into the form.
 function fillFrom(request) {
+  isSpanChosen = true;
   const values = { ...request, fee_percent: inPercent(request.trade_fee_rate), maker_fee_percent: inPercent(request.maker_fee_rate), maintenance_margin_percent: inPercent(request.maintenance_margin_rate) };
   if (request.venue && request.market) options(field("place"), [...field("place").options].map(({ value, label }) => ({ value, label })), `${request.venue} ${request.market}`);
   showIntervals(request.interval);
@@ -182,8 +195,9 @@ const inPercent = (share) => (share === null || share === undefined ? null : Mat
 function bodyOf(values) {
   const [kind, id] = String(values.trader ?? "").split(":");
   const [venue, market] = String(values.place ?? "").split(" ");
+  const trader = kind === "rules" ? { strategy: startedFrom.rules } : { [kind === "model" ? "model_id" : "strategy_id"]: Number(id) };
   const body = {
-    [kind === "model" ? "model_id" : "strategy_id"]: Number(id), coins: picker.value, venue, market, interval: values.interval,
+    ...trader, coins: picker.value, venue, market, interval: values.interval,
     start_date: values.start_date, end_date: values.end_date, initial_capital: values.initial_capital, leverage: values.leverage,
     trade_fee_rate: rate(values.fee_percent), maker_fee_rate: rate(values.maker_fee_percent), slippage_bps: values.slippage_bps,
     position_size_percent: values.position_size_percent, fill_price: values.fill_price, stop_loss_percent: values.stop_loss_percent,
@@ -209,7 +223,12 @@ field("place").addEventListener("change", () => showIntervals());
 field("interval").addEventListener("change", showCoins);
 field("trader").addEventListener("change", showModel);
 field("fill_price").addEventListener("change", showOptimism);
-for (const name of ["start_date", "end_date"]) field(name).addEventListener("change", offerCoins);
+for (const name of ["start_date", "end_date"]) {
+  field(name).addEventListener("change", () => {
+    isSpanChosen = true;
+    offerCoins();
+  });
+}
 
 function earlier() {
   const id = asked.get("from");
@@ -222,6 +241,7 @@ resource({
   read: async () => {
     const [stored, strategies, all, before] = await Promise.all([api.get("/api/backtest/coins"), api.get("/api/strategies"), api.get("/api/models"), earlier()]);
     startedFrom.request ??= before?.request ?? null;
+    startedFrom.rules ??= before?.request.strategy ?? before?.settings?.strategy ?? null;
     return { stored, strategies, models: all.filter((one) => ["rules", "hold"].includes(one.kind)) };
   },
   isEmpty: (found) => !found.stored.length,
