@@ -80,11 +80,16 @@ def test_trades_of_a_model_are_listed_and_shown(fast_server: Server, open_page: 
 
     hold = next(one for one in api(fast_server, "GET", "/api/models") if one["kind"] == "hold")
     page.wait_for_timeout(100)
-    open_page(fast_server, f"/charts?coin=BTC&interval=1m&model={hold['id']}")
+    open_page(fast_server, f"/charts?coin=BTC&interval=4h&model={hold['id']}")
     row = page.locator("#marks-table tbody tr").first
     expect(row).to_contain_text("open", timeout=15_000)
     row.get_by_role("button", name="Show").click()
     page.wait_for_url("**at=*")
+    # the trade's bar is in the middle now: a click on it shows its row
+    pane = page.locator("#price-chart .canvas td:nth-child(2)").first.bounding_box()
+    assert pane is not None
+    page.mouse.click(pane["x"] + pane["width"] / 2, pane["y"] + pane["height"] / 2)
+    expect(row).to_have_class("is-selected")
 
 
 def test_a_coin_without_candles_says_so(

@@ -41,6 +41,23 @@ def test_prices_move_on_the_dashboard(fast_server: Server, open_page: Open, page
     assert float(cell.inner_text().replace(",", "")) > 0
 
 
+def test_a_live_table_keeps_its_rows(fast_server: Server, open_page: Open, page: Page) -> None:
+    """Only the cells that change are replaced: a tooltip, a selection or a focused link lives on."""
+    from playwright.sync_api import expect
+
+    open_page(fast_server, "/")
+    row = page.locator("#performance-table tbody tr", has_text="ETH")
+    row.evaluate("(tr) => { tr.marked = true; tr.cells[0].marked = true; tr.cells[1].marked = true; }")
+    link = row.get_by_role("link")
+    link.focus()
+    price = row.locator("td").nth(1)
+    expect(price).not_to_have_text(price.inner_text(), timeout=10_000)
+    assert row.evaluate("(tr) => [tr.marked === true, tr.cells[0].marked === true, tr.cells[1].marked === true]") == [
+        True, True, False,
+    ]  # fmt: skip
+    expect(link).to_be_focused()
+
+
 def test_the_market_clock_runs_at_its_speed(fast_server: Server, open_page: Open, page: Page) -> None:
     open_page(fast_server, "/coins")
     read = "Date.parse(document.querySelector('#clock').dateTime)"

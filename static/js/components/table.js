@@ -15,6 +15,8 @@
 //     stack: true,                             // label: value lines on a phone instead of scrolling
 //     limit: 100,                              // "Show more" beyond
 //     tall: true,                              // scrolls inside, header stays
+//     patch: true,                             // for live tables: only what changed is replaced, so that tooltips,
+//                                              // selections and animations live on (not for rows that hold inputs)
 //   });
 //   table.setRows(rows, { flashNew, keepOrder })   keepOrder: rows stay where they are though their numbers move
 //   table.upsert(row)  table.rows
@@ -35,13 +37,45 @@ function compare(a, b) {
   return collator.compare(String(a), String(b));
 }
 
+const FLASH = /\s*\bflash-(up|down)\b/;
+const calm = (cell) => cell.className.replace(FLASH, "");
+
+// Handlers do not count: a cell that looks the same does the same.
+function sameCell(a, b) {
+  return calm(a) === calm(b) && a.childNodes.length === b.childNodes.length && [...a.childNodes].every((node, index) => node.isEqualNode(b.childNodes[index]));
+}
+
+function patchRow(old, fresh) {
+  if (old.cells.length !== fresh.cells.length) return fresh;
+  if (old.className !== fresh.className && !old.classList.contains("flash-new")) old.className = fresh.className;
+  const cells = [...fresh.cells];
+  [...old.cells].forEach((cell, index) => {
+    if (!sameCell(cell, cells[index])) cell.replaceWith(cells[index]);
+  });
+  return old;
+}
+
+function patchRows(body, fresh) {
+  const known = new Map([...body.rows].map((row) => [row.dataset.key, row]));
+  const rows = fresh.map((row) => {
+    const old = known.get(row.dataset.key);
+    return old ? patchRow(old, row) : row;
+  });
+  const kept = new Set(rows);
+  for (const row of known.values()) if (!kept.has(row)) row.remove();
+  rows.forEach((row, index) => {
+    if (body.rows[index] !== row) body.insertBefore(row, body.rows[index] ?? null);
+  });
+}
+
 export class DataTable {
-  constructor(container, { columns, rowKey = (row) => row.id, sort = null, caption = "", rowClass = null, expand = null, stack = false, limit = 200, tall = false }) {
+  constructor(container, { columns, rowKey = (row) => row.id, sort = null, caption = "", rowClass = null, expand = null, stack = false, limit = 200, tall = false, patch = false }) {
     this.columns = columns;
     this.rowKey = rowKey;
     this.sort = sort;
     this.rowClass = rowClass;
     this.expand = expand;
+    this.patch = patch;
     this.step = limit;
     this.limit = limit;
     this.rows = [];
@@ -119,11 +153,14 @@ export class DataTable {
     const holder = document.createDocumentFragment();
     const values = new Map();
     // Somebody may be in the middle of pressing a button of this row.
-    const focused = this.body.contains(document.activeElement) ? this.#focusPath(document.activeElement) : null;
+    const focused = !this.patch && this.body.contains(document.activeElement) ? this.#focusPath(document.activeElement) : null;
     for (const row of rows.slice(0, this.limit)) this.#drawRow(row, holder, values);
     this.shown = values;
-    this.body.replaceChildren(holder);
-    if (focused) this.#refocus(focused);
+    if (this.patch) patchRows(this.body, [...holder.children]);
+    else {
+      this.body.replaceChildren(holder);
+      if (focused) this.#refocus(focused);
+    }
     const left = rows.length - this.limit;
     this.more.hidden = left <= 0;
     if (left > 0) {
@@ -180,6 +217,6 @@ export class DataTable {
       },
     });
     tr.prepend(h("td", { "data-label": "" }, toggle));
-    if (isOpen) holder.append(h("tr", { class: "detail" }, h("td", { colspan: String(this.columns.length + 1) }, this.expand(row))));
+    if (isOpen) holder.append(h("tr", { class: "detail", dataset: { key: `${key} details` } }, h("td", { colspan: String(this.columns.length + 1) }, this.expand(row))));
   }
 }

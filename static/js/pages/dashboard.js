@@ -37,7 +37,7 @@ let state = null; // the last overview, corrected by pushes
 
 function makeTables() {
   tables.leaderboard = new DataTable($("#leaderboard-table"), {
-    caption: t("Leaderboard"), sort: { key: "return_percentage", dir: "desc" },
+    caption: t("Leaderboard"), patch: true, sort: { key: "return_percentage", dir: "desc" },
     columns: [
       { key: "name", label: t("Model"), cell: (row) => modelCell(row.id, row.name) },
       { key: "status", label: t("Status"), cell: (row) => statusChip(row.status) },
@@ -52,7 +52,7 @@ function makeTables() {
     ],
   });
   tables.performance = new DataTable($("#performance-table"), {
-    caption: t("Coin performance"), rowKey: (row) => row.symbol, sort: { key: "change_percent_24h", dir: "desc" }, tall: true,
+    caption: t("Coin performance"), patch: true, rowKey: (row) => row.symbol, sort: { key: "change_percent_24h", dir: "desc" }, tall: true,
     columns: [
       { key: "symbol", label: t("Coin"), rest: true, cell: (row) => [coinCell(row.symbol), " ", h("span", { class: "quiet" }, row.name)] },
       { key: "price", label: t("Price"), align: "n", flash: true, cell: (row) => price(row.price, row.symbol) },
@@ -61,10 +61,10 @@ function makeTables() {
     ],
   });
   tables.positions = new DataTable($("#positions-table"), {
-    caption: t("Open positions"), rowKey: (row) => `${row.model_id} ${row.coin}`, columns: positionColumns({ models }),
+    caption: t("Open positions"), patch: true, rowKey: (row) => `${row.model_id} ${row.coin}`, columns: positionColumns({ models }),
   });
-  tables.trades = new DataTable($("#trades-table"), { caption: t("Latest trades"), columns: tradeColumns({ models, short: true }), tall: true, rowKey: (row) => `${row.model_id} ${row.id}` });
-  tables.decisions = new DataTable($("#decisions-table"), { caption: t("Latest decisions"), columns: decisionColumns({ models }), tall: true, expand: decisionDetails });
+  tables.trades = new DataTable($("#trades-table"), { caption: t("Latest trades"), patch: true, columns: tradeColumns({ models, short: true }), tall: true, rowKey: (row) => `${row.model_id} ${row.id}` });
+  tables.decisions = new DataTable($("#decisions-table"), { caption: t("Latest decisions"), patch: true, columns: decisionColumns({ models }), tall: true, expand: decisionDetails });
 }
 
 const place = (row) => (row.high_24h > row.low_24h ? (row.price - row.low_24h) / (row.high_24h - row.low_24h) : null);

@@ -59,7 +59,7 @@ function paintPortfolio(portfolio) {
   put("p-fees", money(portfolio.total_fees), null, typeof portfolio.total_funding === "number" ? t("funding %(sum)s", { sum: signedMoney(portfolio.total_funding) }) : "");
 }
 
-const positionsTable = new DataTable($("#positions-table"), { caption: t("Open positions"), rowKey: (row) => row.coin, columns: positionColumns() });
+const positionsTable = new DataTable($("#positions-table"), { caption: t("Open positions"), patch: true, rowKey: (row) => row.coin, columns: positionColumns() });
 
 const portfolio = resource({
   panels: [panels.positions],
@@ -103,7 +103,7 @@ segmented($("#equity .panel-tools"), RANGES.map(([value, label]) => ({ value, la
 
 // -- trades and decisions -----------------------------------------------------------------------
 
-const tradesTable = new DataTable($("#trades-table"), { caption: t("Trades"), tall: true, columns: [...tradeColumns(), {
+const tradesTable = new DataTable($("#trades-table"), { caption: t("Trades"), patch: true, tall: true, columns: [...tradeColumns(), {
   key: "chart", label: "", aria: t("On the chart"), cell: (row) => h("a", { class: "btn btn-bare btn-sm", href: chartAddress(row), "aria-label": t("Show on the chart") }, t("Chart")),
 }] });
 const chartAddress = (row) => `/charts?${new URLSearchParams({ coin: row.coin, interval: model.interval, model: model.id, at: row.timestamp })}`;
@@ -112,7 +112,7 @@ const trades = resource({
   paint: (rows) => tradesTable.setRows(rows, { flashNew: true }),
 });
 
-const decisionsTable = new DataTable($("#decisions-table"), { caption: t("Decisions"), tall: true, columns: decisionColumns(), expand: decisionDetails });
+const decisionsTable = new DataTable($("#decisions-table"), { caption: t("Decisions"), patch: true, tall: true, columns: decisionColumns(), expand: decisionDetails });
 let withHolds = false;
 const decisions = resource({
   panels: [panels.decisions], read: (signal) => api.get(`${url}/decisions`, { limit: DECISIONS }, { signal }), isEmpty: (rows) => !rows.length, source: ledger,

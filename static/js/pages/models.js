@@ -26,7 +26,7 @@ function actions(row) {
 }
 
 const table = new DataTable($("#models-table"), {
-  caption: t("Models"), stack: true,
+  caption: t("Models"), stack: true, patch: true,
   columns: [
     { key: "name", label: t("Model"), cell: (row) => modelCell(row.id, row.name) },
     { key: "status", label: t("Status"), cell: (row) => statusChip(row.status) },
