@@ -128,6 +128,8 @@ class Gateway:
 
     def _send(self, event: Event) -> None:
         data = dict(event.data)
+        if event.kind == MARKET_EVENT:
+            data.setdefault("timestamp", event.time_ms)  # as its row in /api/events
         if event.kind == PRICE_UPDATE:
             self._socketio.emit(event.kind, data, to=f"price:{data['symbol']}")
             self._socketio.emit(event.kind, data, to="price:*")
@@ -163,12 +165,14 @@ class Gateway:
         wants_candles = KLINE_UPDATE in channels
         rooms = {name for name in (channels or BROADCAST) if name in BROADCAST}
         rooms |= {f"price:{coin}" for coin in coins}
+        watched = coins
         if PRICE_UPDATE in channels and not coins:
             rooms.add("price:*")
+            watched = [coin.symbol for coin in self._services.catalogue.list_coins()]
         if wants_candles:
             rooms |= {f"kline:{coin}" for coin in coins}
         self._move(client, rooms)
-        self._services.models.watch.look(client, coins, coins if wants_candles else ())
+        self._services.models.watch.look(client, watched, coins if wants_candles else ())
         return {"channels": channels, "coins": coins, "unknown": unknown}
 
     def _move(self, client: str, wanted: set[str]) -> None:

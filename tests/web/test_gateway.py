@@ -17,6 +17,7 @@ from flask_socketio import SocketIOTestClient
 from domain.events import (
     ACCOUNT_UPDATE,
     KLINE_UPDATE,
+    MARKET_EVENT,
     MODEL_CHANGED,
     PRICE_UPDATE,
     STATUS,
@@ -103,6 +104,24 @@ def test_prices_come_for_the_coins_asked_for(connect: Callable[[], SocketIOTestC
     assert [(name, data.get("symbol")) for name, data in heard(client, 3)] == [
         (PRICE_UPDATE, "BTC"), (PRICE_UPDATE, "ETH"), (TRADE_EXECUTED, None),
     ]  # fmt: skip
+
+
+def test_all_prices_are_watched_for_who_names_no_coin(
+    connect: Callable[[], SocketIOTestClient], app: Flask, bus: Bus
+) -> None:
+    client = connect()
+    client.emit("subscribe", {"channels": ["price_update"], "coins": []}, callback=True)
+    watch: Watch = app.extensions["curlew"].models.watch
+    active = {coin.symbol for coin in app.extensions["curlew"].catalogue.list_coins()}
+    assert watch.coins() == active != set()
+    publish(bus, PRICE_UPDATE, symbol="SOL", price=1.0)
+    assert heard(client) == [(PRICE_UPDATE, {"symbol": "SOL", "price": 1.0})]
+
+
+def test_a_market_event_says_when(connect: Callable[[], SocketIOTestClient], bus: Bus) -> None:
+    client = connect()
+    publish(bus, MARKET_EVENT, event_type="risk")
+    assert heard(client) == [(MARKET_EVENT, {"event_type": "risk", "timestamp": 1})]
 
 
 def test_channels_narrow_what_is_heard(connect: Callable[[], SocketIOTestClient], bus: Bus) -> None:
