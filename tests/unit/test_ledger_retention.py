@@ -54,6 +54,20 @@ def test_old_decisions_go_and_those_with_an_order_stay(workspace: Workspace) -> 
     assert workspace.models.check(model_id) == []
 
 
+def test_many_decisions_go_a_piece_at_a_time(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.models.PRUNED_ROWS", 3)
+    model_id = workspace.hold_model()
+    workspace.step(model_id)
+    for minutes in range(1, 6):
+        workspace.settle(model_id, 2)
+        workspace.step(model_id, 60 * minutes)
+    with workspace.database.read() as session:
+        before = session.scalars(select(AiDecision.action)).all()
+    models = workspace.models.models
+    assert models.prune_decisions(NOON + DAY_MS) == before.count("HOLD") > 6
+    assert models.prune_decisions(NOON + DAY_MS) == 0
+
+
 def test_old_events_go(workspace: Workspace) -> None:
     for day in (0, 50, 100):
         data = {"event_type": "price_alert", "symbol": "BTC", "level": 5}
