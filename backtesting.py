@@ -89,7 +89,8 @@ class Backtester:
             has_shorts=terms.direction != "long",
             leverage=max(coin.leverage for coin in terms.coins.values()),
         )
-        title = f"{model.name if model else ruleset.name if ruleset else ''}: {', '.join(names[:5])}"
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        title = f"{model.name if model else ruleset.name if ruleset else ''}: {shown}"
         settings = describe_settings(request, ruleset, coins, terms, history)
         return Plan(title, ruleset, model, coins, history, terms, settings)
 

@@ -153,5 +153,6 @@ def _notes(plan: Plan, data: Sequence[CoinData], trades: Sequence[ClosedTrade]) 
         notes.append(f"the report shows {TRADE_ROWS:,} of {len(trades):,} trades; trades.csv has them all")
     still_open = sum(trade.reason is Reason.OPEN for trade in trades)
     if still_open:
-        notes.append(f"{still_open} positions are still open at the end, valued at the last close without an exit fee")
+        many = "1 position is" if still_open == 1 else f"{still_open} positions are"
+        notes.append(f"{many} still open at the end, valued at the last close without an exit fee")
     return notes

@@ -14,6 +14,7 @@ import { ask } from "../components/dialog.js";
 import { toast } from "../components/toast.js";
 
 const DAY_MS = 86_400_000;
+const LOOK_AGAIN_MS = 3000;
 const asked = new URLSearchParams(location.search);
 
 // -- the form -----------------------------------------------------------------------------------
@@ -309,20 +310,28 @@ const table = new DataTable($("#runs-table"), {
   ],
 });
 
+let lookAgain = null;
+
 const runs = resource({
   panels: [runsPanel],
   read: (signal) => api.get("/api/backtests", null, { signal }),
   isEmpty: (found) => !found.length,
   source: () => ({ source: t("Runs of this workspace") }),
-  paint: (found) => table.setRows(found),
+  paint: (found) => {
+    table.setRows(found);
+    clearTimeout(lookAgain);
+    // An answer may be older than the push that came before it: what seems to go on is looked at again.
+    if (found.some((one) => !isOver(one))) lookAgain = setTimeout(() => runs.refresh(), LOOK_AGAIN_MS);
+  },
 });
 runs.show(pageData().runs);
 
 live.on("backtest_progress", (push) => {
   const row = runs.data?.find((one) => one.id === push.id);
-  if (row && !["done", "failed"].includes(push.status)) {
+  if (row) {
     Object.assign(row, push);
     table.setRows(runs.data);
-  } else runs.hint();
+  }
+  if (!row || isOver(push)) runs.hint();
 });
 live.subscribe({ channels: ["backtest_progress", "status"] });
