@@ -61,6 +61,25 @@ def refused(client: FlaskClient, method: str, path: str, body: Any) -> tuple[int
 # -- making and changing ------------------------------------------------------------------
 
 
+def test_limits_can_be_sent_back_as_they_were_read(client: FlaskClient) -> None:
+    made = make(client, kind="rules", strategy_id=strategy_id(client))
+    assert b'"max_open_positions":3.0' in client.get(f"/api/models/{made['id']}").data
+    body = json.dumps({"risk": {**made["risk"], "stop_loss_percent": 3}})
+    answer = client.put(f"/api/models/{made['id']}", data=body, content_type="application/json")
+    assert answer.status_code == 200, answer.text
+    assert answer.json["risk"] == {**made["risk"], "stop_loss_percent": 3}  # type: ignore[index]
+    wrong = {"risk": {"max_open_positions": 2.5}}
+    assert refused(client, "PUT", f"/api/models/{made['id']}", wrong) == (422, "risk.max_open_positions")
+
+
+def test_a_coin_joins_a_pool_by_any_of_its_names(client: FlaskClient) -> None:
+    path = f"/api/models/{make(client, coins=[])['id']}/coins"
+    ids = {coin["symbol"]: coin["id"] for coin in client.get("/api/coins").json or []}
+    for given in ({"symbol": "BTC"}, {"id": ids["ETH"]}, {"coin_id": ids["SOL"]}):
+        assert client.post(path, json=given).status_code == 201
+    assert [coin["symbol"] for coin in client.get(path).json or []] == ["BTC", "ETH", "SOL"]
+
+
 def test_silent_fields_have_the_contracts_defaults(client: FlaskClient) -> None:
     made = make(client, status="running", kind="rules", strategy_id=strategy_id(client))
     for name, value in {

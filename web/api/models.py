@@ -24,6 +24,8 @@ Leverage = Annotated[float, Field(ge=1, le=1000)]
 FeeRate = Annotated[float, Field(ge=0, lt=0.1)]
 Slippage = Annotated[float, Field(ge=0, le=1000)]
 Weight = Annotated[float, Field(ge=0, le=1e9)]
+# Written as 3 or as 3.0, which is how a program sends back what it has read.
+Whole = Annotated[float, Field(ge=0, multiple_of=1)]
 
 
 class Risk(Body):
@@ -31,10 +33,10 @@ class Risk(Body):
 
     max_position_size_percent: float = Field(20, ge=0, le=100)
     max_leverage: float = Field(20, ge=0, le=1000)
-    max_open_positions: int = Field(3, ge=0, le=1000)
+    max_open_positions: Whole = Field(3, le=1000)
     max_gross_exposure_percent: float = Field(300, ge=0, le=100_000)
     min_confidence: float = Field(60, ge=0, le=100, description="Language models only")
-    max_daily_trades: int = Field(50, ge=0, le=1_000_000, description="Opens a UTC day")
+    max_daily_trades: Whole = Field(50, le=1_000_000, description="Opens a UTC day")
     max_daily_loss_percent: float = Field(10, ge=0, le=100, description="Of the equity at 00:00 UTC")
     stop_loss_percent: float = Field(5, ge=0, le=100, description="Of the entry price, where none is given")
     take_profit_percent: float = Field(10, ge=0, le=100_000, description="Of the entry price, where none is given")
@@ -121,9 +123,10 @@ class ModelDetail(ModelRow):
 
 
 class NewPoolCoin(Body):
-    """The coin by its id or its symbol."""
+    """The coin by its id (`coin_id` is the same) or its symbol."""
 
     id: Id | None = None
+    coin_id: Id | None = None
     symbol: CoinSymbol | None = None
     weight: Weight = 1.0
     is_enabled: bool = True
@@ -340,7 +343,9 @@ def list_pool(model_id: int) -> Response:
 @documented(body=NewPoolCoin, answer=PoolRow, status=201)
 def add_coin(model_id: int) -> Response:
     """Adds a coin at the end of the pool."""
-    return render(services().models.add_coin(model_id, body(NewPoolCoin).changes()), 201)
+    asked = body(NewPoolCoin)
+    values = {**asked.changes(), "id": asked.id or asked.coin_id}
+    return render(services().models.add_coin(model_id, values), 201)
 
 
 @bp.put("/<int:model_id>/coins/<int:coin_id>")
