@@ -41,7 +41,8 @@ def is_simulated() -> bool:
 
 def market_label() -> str:
     """What stands beside every price: that it is simulated, where it is."""
-    return _("SIMULATED MARKET") if is_simulated() else _("EXCHANGES")
+    label: str = _("SIMULATED MARKET") if is_simulated() else _("EXCHANGES")
+    return label
 
 
 def scheduler_state() -> str:
