@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from tests.acceptance.lab import START, Lab, cross, gated
@@ -20,13 +22,15 @@ from tests.oracle.reference import (
     simulate,
 )
 
-QUARTER = HOUR // 4
+STEPS = {"15m": HOUR // 4, "1h": HOUR, "4h": 4 * HOUR, "1d": 24 * HOUR}
+FINER = {"1h": "15m", "4h": "1h"}
+DAY = 24 * HOUR
 TEXTS = ("coin", "side", "entry_time", "exit_time", "exit_reason")
 MONEY = ("fee", "funding", "pnl")
 PRICES = ("entry_price", "exit_price", "leverage")
 
 
-def walk(rng: random.Random, count: int, step: int = QUARTER, sigma: float = 0.004) -> list[Candle]:
+def walk(rng: random.Random, count: int, step: int = HOUR // 4, sigma: float = 0.004) -> list[Candle]:
     """A random walk with jumps between bars, now and then large ones; volumes open the gate one bar in five."""
     close, found = 100.0 * math.exp(rng.gauss(0, 1)), []
     volume = 1.0
@@ -68,6 +72,8 @@ def with_gaps(rng: random.Random, candles: list[Candle]) -> list[Candle]:
 def marks_of(rng: random.Random, candles: Sequence[Candle]) -> list[Candle]:
     found = []
     for c in candles:
+        if rng.random() < 0.1:
+            continue  # the traded prices tell where there is no mark
         shift = math.exp(rng.gauss(0, 0.003))
         first, last = c.open * shift, c.close * shift
         found.append(Candle(c.time, first, max(first, last) * 1.001, min(first, last) * 0.999, last))
@@ -100,11 +106,13 @@ def random_case(lab: Lab, seed: int, bars: int = 400, **fixed: Any) -> Case:
     rng = random.Random(seed)
     pick = rng.choice
     count = fixed.pop("count", pick([1, 1, 2, 3]))
-    detailed = fixed.pop("detailed", rng.random() < 0.3)
+    interval = fixed.pop("interval", pick(["1h", "1h", "4h", "1d"]))
+    detailed = fixed.pop("detailed", rng.random() < 0.3) and interval in FINER
+    first = fixed.pop("first", pick([0, 0, bars // 5]))
     gaps = fixed.pop("gaps", rng.random() < 0.5)
     marked = fixed.pop("marked", rng.random() < 0.3)
     funded = fixed.pop("funded", pick(["no", "stored", "part"]))
-    sigma = pick([0.002, 0.004, 0.01])
+    sigma = fixed.pop("sigma", pick([0.002, 0.004, 0.01]))
     values: dict[str, Any] = {
         "capital": pick([1000.0, 10_000.0, 123_456.78]), "fee": pick([0.0, 0.001, 0.0005, 0.004]),
         "slippage_bps": pick([0.0, 0.0, 5.0, 25.0]), "leverage": pick([1.0, 1.0, 2.0, 5.0, 20.0]),
@@ -113,26 +121,30 @@ def random_case(lab: Lab, seed: int, bars: int = 400, **fixed: Any) -> Case:
         "mmr": pick([0.004, 0.01, 0.05]), "funding": pick(["auto", "auto", "none"]), "market": pick(["spot", "perp"]),
     }  # fmt: skip
     values |= fixed
-    rules = Rules(**values)
+    rules = Rules(interval_ms=STEPS[interval], **values)
     use_cross = rng.random() < 0.4
     fast, slow = pick([(2, 5), (3, 10), (5, 20)])
     strategy = cross(fast, slow, rules.direction) if use_cross else gated(rules.direction)
     coins = []
     for _ in range(count):
-        finer = walk(rng, bars * 4, sigma=sigma)
+        finer = walk(rng, bars * 4, rules.interval_ms // 4, sigma)
         candles = coarser(finer, 4, rng)
         if gaps:
             candles = with_gaps(rng, candles)
         if rng.random() < 0.3:
             candles = candles[rng.randint(1, bars // 4) : -rng.randint(1, bars // 4)]
+        start = START + first * rules.interval_ms
         signals = ma_cross_signals(candles, fast, slow) if use_cross else gated_signals(candles)
         marks = marks_of(rng, candles) if marked else []
         rates = random_rates(rng, candles, funded)
         detail = finer if detailed else []
-        name = lab.store(candles, market=rules.market, marks=marks, rates=rates, detail=detail)
+        name = lab.store(candles, market=rules.market, marks=marks, rates=rates, detail=detail, interval=interval,
+                         detail_interval=FINER.get(interval, ""))  # fmt: skip
         told = {mark.time: mark for mark in marks} if rules.market == "perp" else {}  # spot has no mark of its own
+        candles = [candle for candle in candles if candle.time >= start]
         coins.append(Coin(name, candles, signals, told, rates, detail))
-    return Case(rules, coins, strategy, "15m" if detailed else None)
+    extra = {"interval": interval, "start_date": START + first * rules.interval_ms, "end_date": "2030-01-01"}
+    return Case(rules, coins, strategy, FINER[interval] if detailed else None, extra)
 
 
 def random_rates(rng: random.Random, candles: Sequence[Candle], kind: str) -> list[tuple[int, float]]:
@@ -187,6 +199,12 @@ def differences(report: dict[str, Any], mine: Result, rules: Rules) -> list[str]
             wrong.append(f"{word}: {summary[word]}, reference {expected}")
     if closed:
         check("win_rate", summary["win_rate"], 100.0 * wins / len(closed), 100.0)
+    for word, expected in daily_figures(mine, rules).items():
+        if expected is None or summary[word] is None:
+            if expected is not summary[word]:
+                wrong.append(f"{word}: {summary[word]}, reference {expected}")
+        else:
+            check(word, summary[word], expected, max(1.0, abs(expected)) * 100)
     values = report["account_values"]
     if [row["timestamp"] for row in values] != [time for time, *_ in mine.values]:
         wrong.append(f"{len(values)} account values, reference {len(mine.values)}")
@@ -194,6 +212,32 @@ def differences(report: dict[str, Any], mine: Result, rules: Rules) -> list[str]
         for word, expected in (("value", value), ("cash", cash), ("positions_value", held)):
             check(f"account value at {time} {word}", row[word], expected, rules.capital)
     return wrong
+
+
+def daily_figures(mine: Result, rules: Rules) -> dict[str, float | None]:
+    """Annual figures of the account as it stood at the end of each UTC day, a year of 365 days, no riskless rate."""
+    marks, value, place = [rules.capital], rules.capital, 0
+    first, last = (mine.values[i][0] // DAY for i in (0, -1))
+    for day in range(first, last + 1):
+        while place < len(mine.values) and mine.values[place][0] + rules.interval_ms <= (day + 1) * DAY:
+            value = mine.values[place][1]
+            place += 1
+        marks.append(value)
+    names = ("annual_return", "annual_volatility", "sharpe_ratio", "sortino_ratio")
+    if min(marks) < 1e-6 * rules.capital:
+        return {}  # ruined: whether nothing or 1e-13 is left is a matter of rounding
+    if len(marks) < 3:
+        return dict.fromkeys(names)
+    returns = [after / before - 1 for before, after in pairwise(marks)]
+    mean, deviation = statistics.fmean(returns), statistics.stdev(returns)
+    downside = math.sqrt(statistics.fmean(min(r, 0.0) ** 2 for r in returns))
+    growth = math.prod(1 + r for r in returns)
+    year = math.sqrt(365)
+    return {
+        "annual_return": (growth ** (365 / len(returns)) - 1) * 100, "annual_volatility": deviation * year * 100,
+        "sharpe_ratio": mean / deviation * year if deviation else None,
+        "sortino_ratio": mean / downside * year if downside else None,
+    }  # fmt: skip
 
 
 def compare(lab: Lab, case: Case) -> list[str]:

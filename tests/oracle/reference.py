@@ -280,17 +280,27 @@ class Simulator:
             # What opened in the middle of the bar has not seen its open.
             self.exit_in(coin, held, replace(bar, open=self.open_or_mid(bar)), bar)
             return
-        if coin.detail and self.stop_and_target_inside(held, bar):
-            for finer in coin.detail:
-                if bar.time <= finer.time < bar.time + self.rules.interval_ms and self.exit_in(coin, held, finer, bar):
-                    return
-        self.exit_in(coin, held, bar, bar)
+        gone = self.liquidated(coin, held, bar, bar)
+        finer = self.finer_of(coin, held, bar, gone)
+        if not any(self.exit_in(coin, held, part, bar, may_liquidate=gone) for part in finer):
+            self.exit_in(coin, held, bar, bar)
 
-    def stop_and_target_inside(self, held: Position, bar: Candle) -> bool:
+    def finer_of(self, coin: Coin, held: Position, bar: Candle, gone: bool) -> list[Candle]:
+        """The finer candles of a bar in which a losing level and the target both lie; they know nothing of marks."""
         side, (stop, trail, target) = held.side, self.levels(held)
         worst, best = (bar.low, bar.high) if side > 0 else (bar.high, bar.low)
-        lost = any(level is not None and side * (worst - level) <= 0 for level in (stop, trail))
-        return lost and target is not None and side * (best - target) >= 0
+        lost = gone or any(level is not None and side * (worst - level) <= 0 for level in (stop, trail))
+        if not lost or target is None or side * (best - target) < 0 or (gone and bar.time in coin.marks):
+            return []
+        return [part for part in coin.detail if bar.time <= part.time < bar.time + self.rules.interval_ms]
+
+    def liquidated(self, coin: Coin, held: Position, bar: Candle, whole: Candle) -> bool:
+        """Whether the mark (the traded price where none is known) touched a liquidation price nearer than the stop."""
+        side, stop, gone = held.side, self.levels(held)[0], self.liquidation_price(held)
+        mark = coin.marks.get(whole.time, bar)
+        worst, mark_worst = (bar.low, mark.low) if side > 0 else (bar.high, mark.high)
+        stopped_first = stop is not None and side * (worst - stop) <= 0 and side * (stop - gone) > 0
+        return side * (mark_worst - gone) <= 0 and not stopped_first
 
     def levels(self, held: Position) -> tuple[float | None, float | None, float | None]:
         rules, side = self.rules, held.side
@@ -299,16 +309,11 @@ class Simulator:
         target = held.entry * (1 + side * rules.target / 100) if rules.target else None
         return stop, trail, target
 
-    def exit_in(self, coin: Coin, held: Position, bar: Candle, whole: Candle) -> bool:
+    def exit_in(self, coin: Coin, held: Position, bar: Candle, whole: Candle, may_liquidate: bool = True) -> bool:
         """The nearer of liquidation and stop-loss, then the trailing stop, then the target."""
         side, (stop, trail, target) = held.side, self.levels(held)
         worst, best = (bar.low, bar.high) if side > 0 else (bar.high, bar.low)
-        mark = coin.marks.get(whole.time, bar)
-        mark_worst = mark.low if side > 0 else mark.high
-        gone = self.liquidation_price(held)
-        liquidated = side * (mark_worst - gone) <= 0
-        stopped = stop is not None and side * (worst - stop) <= 0
-        if liquidated and not (stopped and stop is not None and side * (stop - gone) > 0):
+        if may_liquidate and self.liquidated(coin, held, bar, whole):
             self.liquidate(held, bar.open, whole.time)
             return True
         for level, reason in ((stop, "stop_loss"), (trail, "trailing_stop")):
