@@ -15,6 +15,8 @@ MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 WEEK_MS = 7 * DAY_MS
+# The last millisecond of 9999, after which datetimes end; an open end of a span is this or None.
+END_OF_TIME_MS = 253_402_300_799_999
 
 # 1970-01-01 was a Thursday: the first Monday of the epoch is four days in.
 WEEK_OFFSET_MS = 4 * DAY_MS

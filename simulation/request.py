@@ -9,13 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domain.errors import InvalidValue, field_path
 from domain.market import parse_market
-from domain.times import DAY_MS, INTERVALS_MS, interval_ms, to_ms
-
-# The widest span of bar opens that a date may name: 1970 to 9999.
-MAX_TIME_MS = 253_402_300_799_999
+from domain.times import DAY_MS, END_OF_TIME_MS, INTERVALS_MS, interval_ms, to_ms
 
 Percent = Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
-When = Annotated[int, Field(strict=True, ge=0, le=MAX_TIME_MS)] | Annotated[str, Field(strict=True)]
+When = Annotated[int, Field(strict=True, ge=0, le=END_OF_TIME_MS)] | Annotated[str, Field(strict=True)]
 
 
 class BacktestRequest(BaseModel):

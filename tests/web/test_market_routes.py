@@ -105,6 +105,17 @@ def test_start_and_end_are_both_within(client: FlaskClient) -> None:
     assert client.get(f"/api/klines/BTC?start={2**62}").get_json() == []
 
 
+@pytest.mark.parametrize("interval", ["1h", "4h"])  # stored, and built from it
+def test_the_end_of_time_is_an_end(client: FlaskClient, store: CandleStore, interval: str) -> None:
+    store.merge(SeriesKey("binance", "spot", "BTCUSDT", "1h"), bars_at(range(30)))
+    last = 2**63 - 1
+    for path in ("klines", "market/ohlcv"):
+        whole = client.get(f"/api/{path}/BTC?venue=binance&interval={interval}").get_json()
+        assert client.get(f"/api/{path}/BTC?venue=binance&interval={interval}&end={last}").get_json() == whole != []
+        for query in (f"start={last}", f"start={last}&end={last}"):
+            assert client.get(f"/api/{path}/BTC?venue=binance&interval={interval}&{query}").get_json() == []
+
+
 @pytest.mark.parametrize("coin", ["BTC", "btc", "BTCUSDT", "BTC-USDT", "BTC/USDT", "BTC%2FUSDT", "BTC-USDT-SWAP"])
 @pytest.mark.parametrize("path", ["klines", "market/quote", "market/stats", "market/ohlcv", "market/orderbook"])
 def test_a_coin_in_all_its_forms(client: FlaskClient, path: str, coin: str) -> None:

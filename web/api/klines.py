@@ -11,6 +11,7 @@ from pydantic import Field
 from data_aggregator import MAX_BARS, Candles
 from domain.errors import InvalidValue, NotFound
 from domain.market import Bars
+from domain.times import END_OF_TIME_MS
 from runtime.services import services
 from web.answers import render
 from web.openapi import api_blueprint, documented
@@ -65,8 +66,8 @@ def read_klines(text: str, asked: KlineQuery) -> Candles:
         coin,
         asked.interval,
         asked.limit,
-        asked.start,
-        None if asked.end is None else asked.end + 1,
+        None if asked.start is None else min(asked.start, END_OF_TIME_MS),
+        None if asked.end is None else min(asked.end, END_OF_TIME_MS) + 1,
         venue=asked.venue.lower() if asked.venue else None,
         market=asked.market,
         forming=asked.forming == "1",
