@@ -346,3 +346,29 @@ def test_unknown_backtests_are_404(lab: Lab) -> None:
         answer = getattr(lab.client, method)(f"/api/backtests/987654{path}")
         assert answer.status_code == 404
         assert answer.get_json()["error"]
+
+
+def test_the_command_fails_with_a_status_and_words(lab: Lab, month: str) -> None:
+    runner = lab.app.test_cli_runner()
+    path = lab.folder / "wrong.json"
+    for text in ("{", json.dumps(body(month, leverage=-1)), json.dumps(body("NOSUCH"))):
+        path.write_text(text, encoding="utf-8")
+        result = runner.invoke(args=["backtest", "run", str(path), "--json"])
+        assert result.exit_code != 0
+        assert "Traceback" not in result.output
+        assert result.output.strip()
+    assert runner.invoke(args=["backtest", "run", str(lab.folder / "none.json")]).exit_code != 0
+
+
+def test_importing_again_changes_nothing_and_replacing_changes_the_hash(lab: Lab) -> None:
+    candles = flat(40)
+    name = lab.store(candles)
+    [before] = done(lab, body(name))["data"]
+    lab.store(candles, name=name)
+    changed = [*candles[:-1], Candle(candles[-1].time, 100, 101, 99, 100.75)]
+    lab.store(changed, name=name)
+    assert done(lab, body(name))["data"] == [before]
+    lab.command("candles", "import", lab.folder / name, "--replace")
+    [after] = done(lab, body(name))["data"]
+    assert after["sha256"] != before["sha256"]
+    assert {**after, "sha256": ""} == {**before, "sha256": ""}

@@ -426,3 +426,36 @@ def test_win_rate_counts_closed_trades_alone(lab: Lab) -> None:
     assert (summary["total_trades"], summary["winning_trades"], summary["losing_trades"]) == (2, 1, 1)
     assert summary["win_rate"] == 50
     check_consistency(report, 1000)
+
+
+@pytest.mark.parametrize(
+    ("venue", "folder", "symbol", "perpetual"),
+    [
+        ("okx", "spot", "{}-USDT", "{}-USDT-SWAP"),
+        ("okx", "swap", "{}-USDT-SWAP", "{}-USDT-SWAP"),
+        ("hyperliquid", "perp", "{}", "{}"),
+        ("binance", "spot", "{}USDT", "{}USDT"),
+    ],
+)
+def test_every_venue_settles_at_its_own_rates(lab: Lab, venue: str, folder: str, symbol: str, perpetual: str) -> None:
+    name = lab.name()
+    root = lab.folder / f"{name}-candles"
+    lab.write(table(SHORT + FLAT), root / venue / folder / symbol.format(name) / "1h.parquet")
+    lab.command("candles", "import", root)
+    for other, rate in (("binance", 0.01), ("okx", 0.01), ("hyperliquid", 0.01)):
+        known = {"binance": f"{name}USDT", "okx": f"{name}-USDT-SWAP", "hyperliquid": name}[other]
+        path = lab.folder / f"{name}-rates" / other / f"{known}.parquet"
+        lab.write_funding([(at(4), RATE if known == perpetual.format(name) and other == venue else rate)], path)
+    lab.command("funding", "import", lab.folder / f"{name}-rates")
+    report = lab.run(name, gated("short"), funding="auto")
+    assert report["settings"]["venue"] == venue
+    assert [row["funding"] for row in report["trades"]] == [pytest.approx(1000 * RATE)]
+
+
+def test_finer_candles_do_not_tell_when_a_mark_was_touched(lab: Lab) -> None:
+    """The mark passes the liquidation price in a bar that also meets the target: the margin is lost."""
+    marks = table(LONG + "100 101 70 100\n100 100 100 100")
+    detail = table("100 111 99 105\n105 106 99 100\n100 101 99 100\n100 101 99 100", start=at(2), step=900_000)
+    coin = lab.store(table(LONG + "100 111 99 100\n100 100 100 100"), market="perp", marks=marks, detail=detail)
+    report = lab.run(coin, gated(), detail_interval="15m", interval="1h", leverage=5, take_profit_percent=10)
+    assert [(row["exit_reason"], row["pnl"]) for row in report["trades"]] == [("liquidation", pytest.approx(-1000))]
