@@ -10,7 +10,8 @@ from typing import Any
 import structlog
 from flask import Flask, Response, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext as _
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from werkzeug.exceptions import HTTPException
 
 from domain.errors import (
@@ -100,9 +101,9 @@ def _integrity_error(error: IntegrityError) -> Response:
     return error_answer(409, _("This contradicts what is already stored; reload and try again."))
 
 
-def _database_error(error: DBAPIError) -> Response:
+def _database_error(error: SQLAlchemyError) -> Response:
     log.error("database error", path=request.path, exc_info=error)
-    if isinstance(error, OperationalError):
+    if isinstance(error, OperationalError | NoConnection):
         return error_answer(503, _("The database did not answer; try again."))
     return error_answer(500, _("Something went wrong in the server; its log says what."))
 
@@ -117,4 +118,5 @@ def register_errors(app: Flask) -> None:
     app.register_error_handler(CurlewError, _curlew_error)
     app.register_error_handler(IntegrityError, _integrity_error)
     app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(NoConnection, _database_error)
     app.register_error_handler(500, _unexpected)

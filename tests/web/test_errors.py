@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from domain import errors
 from tests.web.conftest import build_small_app
@@ -194,6 +195,11 @@ def raising(settings: Any) -> Any:
 @pytest.mark.parametrize(("error", "status", "field"), RAISED, ids=lambda value: str(value))
 def test_errors_answer_by_their_consequence(raising: Any, error: Exception, status: int, field: str | None) -> None:
     assert refused(raising(error), status, field) == str(error)
+
+
+def test_a_database_that_is_busy_is_asked_again_later(raising: Any) -> None:
+    for error in (OperationalError("SELECT 1", {}, Exception("database is locked")), NoConnection("the pool is empty")):
+        assert "try again" in refused(raising(error), 503, None)
 
 
 def test_what_nobody_expected_says_nothing_of_itself(raising: Any) -> None:
