@@ -104,7 +104,7 @@ def kill_import(folder: Path, file: int, after_s: float) -> None:
 def drill(folder: Path, kills: int) -> None:
     write_files(folder)
     reset(folder)
-    chance = random.Random(20261120)  # noqa: S311 - moments to kill at
+    chance = random.Random(20261120)
     mixed = 0
     for _ in range(kills):
         reset(folder)
