@@ -25,7 +25,7 @@ Call = Callable[..., Any]
 def stored(live_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Server:
     folder = tmp_path_factory.mktemp("candles")
     bars = walk(1, 400)
-    rates = {"timestamp": bars.time[::8], "funding_rate": bars.close[::8] * 1e-6}
+    rates: dict[str, object] = {"timestamp": bars.time[::8], "funding_rate": bars.close[::8] * 1e-6}
     files = {
         "binance/spot/BTCUSDT/1h.parquet": parquet_of(folder / "btc.parquet", walk(1, 400, slice(100, 110))),
         "okx/swap/ETH-USDT-SWAP/1h.parquet": parquet_of(folder / "eth.parquet", walk(2, 300)),

@@ -44,7 +44,7 @@ def walk(seed: int, rows: int = 3_000, missing: slice | None = None) -> Bars:
     kept = np.ones(rows, dtype=bool)
     if missing is not None:
         kept[missing] = False
-    return Bars(*(column[kept] for column in (time, open_, high, low, close, np.ones(rows))))
+    return Bars(time[kept], open_[kept], high[kept], low[kept], close[kept], np.ones(int(kept.sum())))
 
 
 class Models:

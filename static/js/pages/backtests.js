@@ -15,6 +15,7 @@ import { toast } from "../components/toast.js";
 
 const DAY_MS = 86_400_000;
 const LOOK_AGAIN_MS = 3000;
+const MOST_COMPARED = 6;
 const asked = new URLSearchParams(location.search);
 
 // -- the form -----------------------------------------------------------------------------------
@@ -268,8 +269,9 @@ const chosen = new Set();
 const compare = $("#compare");
 
 function showCompare() {
-  compare.disabled = chosen.size < 2;
-  fill(compare, chosen.size < 2 ? t("Compare: choose two or more") : ngettext("Compare %(num)s run", "Compare %(num)s runs", chosen.size));
+  const tooMany = chosen.size > MOST_COMPARED;
+  compare.disabled = chosen.size < 2 || tooMany;
+  fill(compare, tooMany ? t("Compare: %(n)s at most", { n: MOST_COMPARED }) : chosen.size < 2 ? t("Compare: choose two or more") : ngettext("Compare %(num)s run", "Compare %(num)s runs", chosen.size));
 }
 compare.addEventListener("click", () => location.assign(`/backtest/compare?ids=${[...chosen].sort((a, b) => a - b).join(",")}`));
 showCompare();
