@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import numpy as np
+import structlog
 
 from domain.errors import BadData
 from domain.market import Bars, FloatArray, IntArray
@@ -29,6 +30,8 @@ from store.series_names import VENUES, NameParts
 COLUMNS = ("timestamp", "funding_rate")
 # A period's rate of 100 % of the notional: venues cap theirs at a few percent.
 MAX_RATE = 1.0
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class FundingStore:
         self.root = root
 
     def list(self) -> builtins.list[FundingInfo]:
-        """All stored series, ordered by venue and symbol."""
+        """All stored series, ordered by venue and symbol. A damaged file is logged and left out."""
         return sorted(self._infos(), key=lambda info: (info.venue, info.symbol))
 
     def load(
@@ -120,7 +123,11 @@ class FundingStore:
         for path in self.root.glob(f"*/*{SUFFIX}"):
             if path.name.startswith("."):
                 continue
-            times, _ = self._read(path)
+            try:
+                times, _ = self._read(path)
+            except BadData as error:
+                _log.error("series_damaged", series=str(path), reason=str(error))
+                continue
             if len(times):
                 venue, symbol = decode_name(path.parent.name), decode_name(path.stem)
                 yield FundingInfo(venue, symbol, len(times), int(times[0]), int(times[-1]))

@@ -40,6 +40,14 @@ def test_what_is_imported_is_loaded(store: FundingStore, tmp_path: Path) -> None
     assert store.list() == [FundingInfo("okx", "BTC-USDT-SWAP", 3, START, START + 2 * EIGHT)]
 
 
+def test_a_damaged_file_does_not_hide_the_others(store: FundingStore, tmp_path: Path) -> None:
+    import_funding([rates_file(tmp_path, [START], [1e-4])], store)
+    (store.root / "okx" / "ETH-USDT-SWAP.arrow").write_bytes(b"half a fi")
+    assert [info.symbol for info in store.list()] == ["BTC-USDT-SWAP"]
+    with pytest.raises(BadData):
+        store.load("okx", "ETH-USDT-SWAP")
+
+
 def test_unknown_series_are_empty(store: FundingStore) -> None:
     times, rates = store.load("okx", "BTC-USDT-SWAP")
     assert (len(times), len(rates), store.list(), store.delete("okx", "x")) == (0, 0, [], False)
