@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,9 +140,14 @@ def _rank(coin: Coin) -> tuple[bool, int, str]:
 
 def check_symbol(symbol: str) -> None:
     """InvalidValue unless it is 1 to 20 letters, digits, dots, hyphens or underscores of any script."""
-    fits = 1 <= len(symbol) <= 20 and all(mark.isalnum() or mark in ".-_" for mark in symbol)
+    fits = 1 <= len(symbol) <= 20 and all(_is_of_a_word(mark) or mark in ".-_" for mark in symbol)
     if not fits or not any(mark.isalnum() for mark in symbol):
         raise InvalidValue("a symbol is 1 to 20 letters, digits, '.', '-' or '_' of any script", field="symbol")
+
+
+def _is_of_a_word(mark: str) -> bool:
+    # Many scripts write vowels and tones as marks of their own (category M): Thai, Devanagari.
+    return mark.isalnum() or unicodedata.category(mark).startswith("M")
 
 
 class Catalogue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from flask.testing import FlaskClient
 
 FIELDS = {"id", "symbol", "name", "category", "is_active", "binance_symbol", "okx_symbol", "hyperliquid_symbol",
@@ -135,3 +136,10 @@ def test_membership(web: FlaskClient) -> None:
     assert web.put(f"{member}/999999").status_code == 404
     assert web.put(f"/api/coin-groups/999999/coins/{solana}").status_code == 404
     assert web.put(f"{member}/{solana}", json={"sort_order": 2**63}).status_code == 422
+
+
+@pytest.mark.parametrize("symbol", ["биткоин", "บิตคอยน์", "हिन्दी", "ビット", "₿x", "a\u200db", "\u0301"])
+def test_a_symbol_is_of_any_script_but_of_letters(web: FlaskClient, symbol: str) -> None:
+    is_word = symbol[0].isalpha() and "\u200d" not in symbol
+    answer = web.post("/api/coins", json={"symbol": symbol, "name": "Any"})
+    assert (answer.status_code, answer.get_json().get("field")) == ((201, None) if is_word else (422, "symbol"))
