@@ -12,9 +12,10 @@ from flask.testing import FlaskClient
 
 from tests.acceptance.lab import Lab, gated, group
 from tests.acceptance.random_markets import coarser, differences, random_rates, walk, with_gaps
-from tests.oracle.reference import Coin, Rules, gated_signals, simulate
+from tests.oracle.reference import HOUR, Coin, Rules, gated_signals, simulate
 
 CAPITAL = 10_000.0
+DAY = 24 * HOUR
 NEAR = 1e-9 * CAPITAL
 SPEED = 60.0
 EVERY_BAR = {
@@ -315,3 +316,38 @@ def test_a_models_backtest_runs_under_its_limits(lab: Lab, seed: int, daily_trad
     mine = simulate(coins, rules)
     assert len(mine.trades) > 60
     assert differences(answer.get_json(), mine, rules) == []
+
+
+def test_a_days_opens_and_losses_are_limited_in_a_backtest(lab: Lab) -> None:
+    """At most two opens a UTC day; no open once the day has lost 1 % of its first equity. Closes are never refused."""
+    rng = random.Random(8)
+    name = lab.name()
+    assert lab.client.post("/api/coins", json={"symbol": name, "name": name}).status_code == 201
+    lab.store(coarser(walk(rng, 2400, sigma=0.008), 4, rng), name=name)
+    stored = lab.client.post("/api/strategies", json={**TURNING, "name": name}).get_json()["id"]
+    counts = {}
+    for limit, loss in ((0, 0), (2, 0), (0, 1)):
+        body = {
+            "name": f"{name} {limit} {loss}", "kind": "rules", "strategy_id": stored, "coins": [name],
+            "status": "paused", "initial_capital": CAPITAL, "interval": "1h", "interval_seconds": 3600,
+            "risk": {**NO_LIMITS, "max_daily_trades": limit, "max_daily_loss_percent": loss},
+        }  # fmt: skip
+        model = lab.client.post("/api/models", json=body).get_json()
+        asked = {"model_id": model["id"], "coins": [name], "start_date": "2024-01-01", "end_date": "2024-12-31",
+                 "funding": "none", "market": "spot"}  # fmt: skip
+        answer = lab.ask(asked)
+        assert answer.status_code == 200, answer.get_data(as_text=True)
+        report = answer.get_json()
+        values = {row["timestamp"]: row["value"] for row in report["account_values"]}
+        days: dict[int, list[int]] = {}
+        for row in report["trades"]:
+            days.setdefault(row["entry_time"] // DAY, []).append(row["entry_time"])
+        counts[limit, loss] = sum(map(len, days.values()))
+        assert limit == 0 or max(map(len, days.values())) == limit
+        for day, entries in days.items():
+            first = values.get(day * DAY - HOUR, CAPITAL)
+            for entry in entries:
+                before = values.get(entry - HOUR, CAPITAL)
+                assert loss == 0 or before > first * (1 - loss / 100) - NEAR
+    assert counts[2, 0] < counts[0, 0]
+    assert counts[0, 1] < counts[0, 0]
