@@ -10,6 +10,7 @@ import threading
 
 from flask import Flask
 from flask_migrate import Migrate
+from sqlalchemy.exc import SQLAlchemyError
 
 from backtesting import Backtester, warm_up
 from cli import register_commands
@@ -67,7 +68,7 @@ def _create_app(settings: Settings | None) -> Flask:
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings.sqlalchemy_url),
     )
-    db.init_app(app)
+    _connect(app)
     Migrate(app, db, directory=str(ROOT / "migrations"), render_as_batch=True)
     with app.app_context():
         database = Database(db.engine)
@@ -75,6 +76,18 @@ def _create_app(settings: Settings | None) -> Flask:
     register_web(app, build_services(settings, database))
     register_commands(app)
     return app
+
+
+def _connect(app: Flask) -> None:
+    try:
+        db.init_app(app)
+    except ModuleNotFoundError as error:
+        raise Misconfigured(
+            f"DATABASE_URL needs the Python package {error.name}: install it with .venv/bin/pip install {error.name}",
+            field="database_url",
+        ) from error
+    except SQLAlchemyError as error:  # its text does not hold the address, which may hold a password
+        raise Misconfigured(f"DATABASE_URL: {error}", field="database_url") from error
 
 
 def build_services(settings: Settings, database: Database) -> Services:
