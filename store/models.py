@@ -17,7 +17,6 @@ from database import LedgerEntry as EntryRow
 from database import Order as OrderRow
 from database import Trade as TradeRow
 from domain.errors import Conflict, NotFound
-from domain.trading import OrderStatus
 from store.ledger import LedgerStore
 
 # Rows removed in one write transaction; SQLite takes 999 variables in a statement in its older builds.
@@ -178,10 +177,6 @@ class ModelStore:
 
     # -- what it did ------------------------------------------------------------------
 
-    def has_fills(self, model_id: int) -> bool:
-        with self._database.read() as session:
-            return session.scalar(select(FillRow.id).where(FillRow.model_id == model_id).limit(1)) is not None
-
     def fills(self, model_id: int, page: Page) -> list[tuple[FillRow, int | None]]:
         """Executions with the decision that each goes back to, newest first."""
         query = select(FillRow, OrderRow.decision_id).join(OrderRow, FillRow.order_id == OrderRow.id)
@@ -265,16 +260,6 @@ class ModelStore:
                 count = len(ids)
                 gone += count
         return gone
-
-    def stale_orders(self, model_id: int, before_ms: int) -> list[OrderRow]:
-        """Orders planned before `before_ms` and still planned: nobody has explained them."""
-        query = select(OrderRow).where(
-            OrderRow.model_id == model_id,
-            OrderRow.status == OrderStatus.PLANNED.value,
-            OrderRow.created_ms < before_ms,
-        )
-        with self._database.read() as session:
-            return list(session.scalars(query))
 
 
 # -- helpers ------------------------------------------------------------------------------
