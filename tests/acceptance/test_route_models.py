@@ -162,17 +162,24 @@ def test_at_most_so_many_positions(desk: FlaskClient) -> None:
 def test_turning_accounts_keep_their_books(desk: FlaskClient) -> None:
     """Longs and shorts, opened and closed over a few bars: every close nets its fees, nothing is lost or made."""
     wanted = {"leverage": 3, "slippage_bps": 5, "trade_fee_rate": 0.002, "risk": NO_LIMITS}
-    model = make(desk, kind="rules", strategy_id=strategy(desk, TURNING), coins=["BTC", "DOGE"], **wanted)
+    always = [group(("VOLUME", "above", {"period": 1, "factor": 0.01}))]
+    sides = [
+        strategy(desk, {"name": "", "direction": "both", "buy_groups": buys, "sell_groups": sells})
+        for buys, sells in ((always, []), ([], always))
+    ]
+    model = make(desk, kind="rules", strategy_id=sides[0], coins=["BTC", "DOGE"], **wanted)
     base = f"/api/models/{model['id']}"
-    for _ in range(8):
-        execute(desk, model["id"])
+    for turn in range(3):
+        assert desk.put(base, json={"strategy_id": sides[turn % 2]}).status_code == 200
+        for _ in range(20):  # until a bar has closed
+            if execute(desk, model["id"])["fills"]:
+                break
+            time.sleep(0.2)
         told = check_portfolio(desk, model["id"], 0.002)
-        if any(row["signal"] == "close_position" for row in read(desk, base + "/trades")):
-            break
-        time.sleep(0.7)
+        assert {row["side"] for row in told["positions"]} == {("long", "short")[turn % 2]}
     trades = read(desk, base + "/trades?limit=1000")[::-1]
     closes = [row for row in trades if row["signal"] == "close_position"]
-    assert closes
+    assert len(closes) == 4
     opened: dict[str, Any] = {}
     for row in trades:
         if row["signal"] != "close_position":
