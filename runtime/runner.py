@@ -227,9 +227,13 @@ class Runner:
         config = self._known.get(model_id)
         name = config.name if config is not None else str(model_id)
         message = f"{name}: {error or type(error).__name__}"
-        if time.monotonic() - self._said.get(message, -REPEAT_S) < REPEAT_S:
-            return
-        self._said[message] = time.monotonic()
+        with self._mutex:
+            now = time.monotonic()
+            # Messages may name prices and times: what was said long ago is forgotten.
+            self._said = {words: at for words, at in self._said.items() if now - at < REPEAT_S}
+            if message in self._said:
+                return
+            self._said[message] = now
         if isinstance(error, Retryable):
             log.warning("a model's cycle has to wait", model_id=model_id, error=str(error))
         else:

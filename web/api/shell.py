@@ -13,7 +13,7 @@ bp = api_blueprint("shell")
 
 
 class ShellFacts(Answer):
-    """`speed`: market seconds per second. `scheduler`: running, stopped, or off in a process that only serves."""
+    """`speed`: market seconds per second. `scheduler`: as in /api/health."""
 
     market: str
     market_label: str
