@@ -124,10 +124,17 @@ def describe_settings(
         "stop_loss_percent": terms.stop_loss_percent,
         "take_profit_percent": terms.take_profit_percent,
         "trailing_stop_percent": terms.trailing_stop_percent,
-        "maintenance_margin_rate": request.maintenance_margin_rate,
+        "maintenance_margin_rate": _maintenance_rate(terms),
+        "maintenance_margin_rates": {name: None if one.tiers else one.mmr for name, one in terms.coins.items()},
         "funding": request.funding,
         "detail_interval": request.detail_interval,
     }
+
+
+def _maintenance_rate(terms: RunTerms) -> float | None:
+    """The one rate of all coins; None where they differ or go by tiers."""
+    rates = {None if how.tiers else how.mmr for how in terms.coins.values()}
+    return rates.pop() if len(rates) == 1 else None
 
 
 def _notes(plan: Plan, data: Sequence[CoinData], trades: Sequence[ClosedTrade]) -> list[str]:

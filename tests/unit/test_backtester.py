@@ -50,6 +50,8 @@ def test_silent_fields_get_the_contracts_defaults(backtester: Backtester) -> Non
     assert settings["position_size_percent"] == 50
     assert settings["fill_price"] == "next_open"
     assert settings["funding"] == "auto"
+    assert settings["maintenance_margin_rates"] == {"BTC": 0.01, "SOL": 0.01}, "nothing is known of these instruments"
+    assert settings["maintenance_margin_rate"] == 0.01
 
 
 def test_days_are_inclusive_and_ms_times_are_bar_opens(backtester: Backtester) -> None:

@@ -71,7 +71,7 @@ export function settingRows(settings) {
     [t("Stop-loss"), orNone(settings.stop_loss_percent, "%")],
     [t("Take-profit"), orNone(settings.take_profit_percent, "%")],
     [t("Trailing stop"), orNone(settings.trailing_stop_percent, "%")],
-    [t("Maintenance margin"), settings.maintenance_margin_rate === null ? t("of the instrument") : percent(100 * settings.maintenance_margin_rate, 4)],
+    [t("Maintenance margin"), settings.maintenance_margin_rate === null ? t("of each instrument") : percent(100 * settings.maintenance_margin_rate, 4)],
     [t("Finer candles"), settings.detail_interval ?? t("none")],
     [t("Risk limits"), settings.model_id ? t("of model %(id)s", { id: settings.model_id }) : t("none: a bare strategy")],
   ];
