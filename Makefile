@@ -21,6 +21,8 @@ run: ## set up, serve on http://127.0.0.1:5000 (HOST, PORT)
 
 test: ## set up and run every test (ARGS="tests/unit -k name" narrows it)
 	@scripts/setup dev
+	@# Compiled once here, not by every worker and server at the same time.
+	@$(PY) -c "import backtesting; backtesting.warm_up()"
 	@exec $(PY) -m pytest $(PYTEST_FLAGS) $(ARGS)
 
 lint: ## style, types, templates and scripts

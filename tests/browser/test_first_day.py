@@ -84,7 +84,7 @@ def test_first_day(
     page.fill("#f-initial_capital", str(int(CAPITAL)))
     page.get_by_role("button", name="Run backtest").click()
     page.wait_for_url(re.compile(r"/backtest/\d+$"))
-    expect(page.locator("#report")).to_be_visible(timeout=60_000)
+    expect(page.locator("#report")).to_be_visible(timeout=180_000)
     through_page = api(server, "GET", f"/api/backtests/{page.url.rsplit('/', 1)[1]}")["report"]
 
     # The same through the route, warm.
