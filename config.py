@@ -24,7 +24,11 @@ class Settings(BaseSettings):
 
     # -- where things are -------------------------------------------------------------
     data_dir: Path = Field(Path("instance"), description="Folder for the database, candles, keys and reports")
-    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in DATA_DIR")
+    database_url: str = Field(
+        "",
+        repr=False,
+        description="SQLAlchemy URL, for PostgreSQL postgresql://user:password@host/name; empty: SQLite in DATA_DIR",
+    )
     redis_url: str = Field("", description="Redis for the hot cache; empty: in process")
     archive_url: str = Field("", description="Folder or s3:// for candles older than three months; empty: none")
 
@@ -99,9 +103,21 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value if value.is_absolute() else ROOT / value
 
+    @field_validator("database_url")
+    @classmethod
+    def _unambiguous(cls, value: str) -> str:
+        # The part after the first @ would be taken for the host, and named in errors and logs.
+        if value.count("@") > 1:
+            raise ValueError("write every @ as %40, but for the one before the host")
+        return value.strip()
+
     @property
     def sqlalchemy_url(self) -> str:
-        return self.database_url or f"sqlite:///{self.data_dir / 'curlew.db'}"
+        """PostgreSQL's own forms of an address name no driver: ours is psycopg."""
+        scheme, separator, rest = self.database_url.partition("://")
+        if scheme.lower() in {"postgres", "postgresql"}:
+            scheme = "postgresql+psycopg"
+        return f"{scheme}{separator}{rest}" or f"sqlite:///{self.data_dir / 'curlew.db'}"
 
     @property
     def extra_hosts(self) -> tuple[str, ...]:

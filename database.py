@@ -2,6 +2,7 @@
 
 Times are BIGINT milliseconds UTC. Money is an exact decimal: TEXT on SQLite, whose NUMERIC
 is a float. Candle prices in `market_data_cache` are floats, as they are everywhere else.
+What is written for SQLite holds on PostgreSQL too: one writer at a time, and reads of one state.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, Integer, MetaData, Numeric, String, Text
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy import event as sa_event
-from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -485,16 +486,34 @@ class BacktestTrade(Base):
 # -- sessions -----------------------------------------------------------------------------
 
 
+# Everything that writes to a PostgreSQL database, migrations included, holds this advisory lock meanwhile.
+WRITER_LOCK = 724001
+RUNTIME_LOCK = 724002  # of the process that runs the accounts: runtime.lock
+WAIT_S = 30
+
+
 def engine_options(url: str) -> dict[str, Any]:
     """Options for create_engine, for Flask-SQLAlchemy's SQLALCHEMY_ENGINE_OPTIONS."""
     if url.startswith("sqlite"):
         return {
             "pool_size": 16,
             "max_overflow": 112,
-            "pool_timeout": 30,
-            "connect_args": {"timeout": 30, "check_same_thread": False},
+            "pool_timeout": WAIT_S,
+            "connect_args": {"timeout": WAIT_S, "check_same_thread": False},
         }
-    return {"pool_size": 16, "max_overflow": 48, "pool_pre_ping": True}
+    # PostgreSQL takes 100 connections unless told otherwise: two servers and some commands fit.
+    options: dict[str, Any] = {"pool_size": 16, "max_overflow": 24, "pool_timeout": WAIT_S, "pool_pre_ping": True}
+    if url.startswith("postgresql+psycopg:"):
+        options["connect_args"] = connect_args(url)
+    return options
+
+
+def connect_args(url: str | URL) -> dict[str, Any]:
+    """What psycopg is told where the address itself does not say otherwise."""
+    given = make_url(url).query
+    # A server that is off must not hold up a start for minutes. Without an encoding, one without any gives bytes.
+    ours = {"connect_timeout": 10, "client_encoding": "utf8", "application_name": "curlew"}
+    return {name: value for name, value in ours.items() if name not in given}
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -512,35 +531,45 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
+def prepare_postgresql(connection: Any, _record: Any) -> None:
+    """A listener of "connect"."""
+    connection.execute(f"SET lock_timeout = '{WAIT_S}s'")  # as long as SQLite's busy_timeout
+    connection.commit()
+
+
 class Database:
     """Short sessions on any thread, with or without a Flask app context.
 
-    `read()` sees one consistent state. `write()` takes SQLite's write lock at once, commits when the
-    block ends and rolls back when it raises; writers of this process queue up in order. Keep both short
-    and do no network inside. A `write()` inside a `write()` of the same thread is an error.
+    `read()` sees one consistent state. `write()` takes the database's write lock at once (SQLite's own; an
+    advisory lock on PostgreSQL), so that what it reads holds until it commits, when the block ends; it rolls
+    back when the block raises. Writers of this process queue up in order, before they take a connection. Keep
+    both short and do no network inside. A `write()` inside a `write()` of the same thread is an error.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._is_sqlite = engine.dialect.name == "sqlite"
-        self._writer = engine.execution_options(immediate=True)
         self._lock = threading.Lock()
         self._holder: int | None = None
-        if self._is_sqlite:
+        self._reader = engine
+        self._writer = engine.execution_options(immediate=True)
+        self._lock_statement = ""
+        if engine.dialect.name == "sqlite":
             sa_event.listen(engine, "connect", _prepare_sqlite)
             sa_event.listen(engine, "begin", _begin_sqlite)
+        elif engine.dialect.name == "postgresql":
+            sa_event.listen(engine, "connect", prepare_postgresql)
+            self._reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            # Each statement must see what the writer before us has stored, and that is what this level does.
+            self._writer = engine.execution_options(isolation_level="READ COMMITTED")
+            self._lock_statement = f"SELECT pg_advisory_xact_lock({WRITER_LOCK})"
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+        with Session(self._reader, expire_on_commit=False, autoflush=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        if not self._is_sqlite:
-            with Session(self._writer, expire_on_commit=False) as session, session.begin():
-                yield session
-            return
         me = threading.get_ident()
         if self._holder == me:
             raise RuntimeError("write() inside write(): pass the session on instead")
@@ -548,7 +577,9 @@ class Database:
             self._holder = me
             try:
                 with Session(self._writer, expire_on_commit=False) as session, session.begin():
-                    session.connection()  # take the write lock before anything is read
+                    connection = session.connection()  # take the write lock before anything is read
+                    if self._lock_statement:
+                        connection.exec_driver_sql(self._lock_statement)
                     yield session
             finally:
                 self._holder = None

@@ -204,6 +204,15 @@ class Accounts:
             finally:
                 lock.release()
 
+    def forget_all(self, wait_s: float = -1) -> None:
+        """Every account, without a checkpoint: another process may run them now. Steps in progress are awaited."""
+        for model_id in list(self._open):
+            lock = self._lock_of(model_id)
+            is_mine = lock.acquire(timeout=wait_s)
+            self._open.pop(model_id, None)
+            if is_mine:
+                lock.release()
+
     def peek(self, model_id: int) -> LiveAccount | None:
         """The account if it is built; read only `latest` of it without the lock."""
         return self._open.get(model_id)

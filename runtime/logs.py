@@ -21,7 +21,7 @@ _SECRET_TEXT = re.compile(
     r"(?P<value>(?:bearer\s+)?[^\s\"'&,;)}\]]{6,})",
     re.IGNORECASE,
 )
-_URL_PASSWORD = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]*://[^\s:/@]*):[^\s/@]+@", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]*://[^\s:/@]*):[^\s@]+@", re.IGNORECASE)
 
 # They log every address they call, keys in the query included, or much that nobody reads.
 _QUIET = ("httpx", "httpcore", "urllib3", "websockets", "apscheduler", "numba", "engineio", "socketio", "alembic")

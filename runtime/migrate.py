@@ -1,7 +1,7 @@
 """Bringing the database up to date, so that a failure costs nothing.
 
 SQLite's file is copied aside before anything changes. All pending versions run in one transaction, and
-a lock file keeps two processes apart.
+a lock (a file's, and on PostgreSQL the database's own) keeps two processes apart.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from database import db
+from database import WRITER_LOCK, connect_args, db, prepare_postgresql
 from domain.errors import Misconfigured
 from runtime.clock import SystemClock
 
@@ -95,7 +95,7 @@ def head_revision(versions: Path) -> str:
 
 def current_revision(engine: Engine) -> str | None:
     """The database's version; None for an empty database."""
-    with engine.connect() as connection:
+    with _connected(engine) as connection:
         try:
             found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         except DBAPIError as error:
@@ -103,6 +103,18 @@ def current_revision(engine: Engine) -> str | None:
                 return None
             raise
     return None if found is None else str(found)
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[Connection]:
+    """Misconfigured in the database's own words where it cannot be reached; they do not hold a password."""
+    try:
+        connection = engine.connect()
+    except OperationalError as error:
+        reason = " ".join(str(error.orig).split())
+        raise Misconfigured(f"DATABASE_URL: the database cannot be reached: {reason}", field="database_url") from error
+    with connection:
+        yield connection
 
 
 def _upgrade(engine: Engine, migrations: Path) -> None:
@@ -123,13 +135,21 @@ def _migration_connection(engine: Engine) -> Iterator[Connection]:
 
     Altering a table on SQLite drops the old one, which would cascade into every table that refers to it.
     """
-    own = create_engine(engine.url, poolclass=NullPool)
+    if engine.dialect.name == "postgresql":
+        # What another process migrated while we waited for the lock must be seen then.
+        own = create_engine(
+            engine.url, poolclass=NullPool, isolation_level="READ COMMITTED", connect_args=connect_args(engine.url)
+        )
+        event.listen(own, "connect", prepare_postgresql)
+    else:
+        own = create_engine(engine.url, poolclass=NullPool)
     if engine.dialect.name == "sqlite":
         event.listen(own, "connect", _prepare)
         event.listen(own, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     with own.connect() as connection, connection.begin():
         if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(724001)"))
+            _check_encoding(connection)
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
         yield connection
 
 
@@ -137,6 +157,16 @@ def _prepare(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=OFF"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _check_encoding(connection: Connection) -> None:
+    """Coins are listed under symbols of many scripts, which a database of one region cannot hold."""
+    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    if encoding not in ("UTF8", "SQL_ASCII"):
+        raise Misconfigured(
+            f"the database of DATABASE_URL keeps its text as {encoding}; make one with ENCODING 'UTF8'",
+            field="database_url",
+        )
 
 
 def _check_references(connection: Connection) -> None:

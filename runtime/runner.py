@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -50,8 +51,8 @@ class Runner:
     """Recovers the accounts, then runs scheduler and ticker until `stop()`.
 
     `state`: `running`; `elsewhere` where another process has this database (asked again every second: it
-    takes over when that one ends); `stopped`. No thread of it dies silently: what fails is logged,
-    published as a system event and tried again.
+    takes over when that one ends), or where this one lost it with its connection; `stopped`. No thread of it
+    dies silently: what fails is logged, published as a system event and tried again.
     """
 
     def __init__(self, services: Services) -> None:
@@ -70,6 +71,7 @@ class Runner:
         self._rest_until: dict[int, float] = {}
         self._said: dict[str, float] = {}
         self._followed_at = self._written_at = 0.0
+        self._has_acquired = False
         self._unsubscribe: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._begin, name="runner", daemon=True)
         self.state: State = "stopped"
@@ -100,7 +102,9 @@ class Runner:
         self.state = "stopped"
         if was_running:
             self._write_down()
-            self._models.lock.release(lambda: self._accounts.drop_all(DROP_WAIT_S))
+        if self._has_acquired:
+            leave = self._accounts.drop_all if was_running else self._accounts.forget_all
+            self._models.lock.release(partial(leave, DROP_WAIT_S))
         log.info("runner stopped")
 
     def _begin(self) -> None:
@@ -127,8 +131,32 @@ class Runner:
                 is_first = False
             if self._stopping.wait(TAKE_OVER_S):
                 return False
+        self._has_acquired = True
         self.state = "running"
         return True
+
+    def _keeps_lock(self) -> bool:
+        """Asked before anything is done with the accounts: a database server can lose a lock of ours."""
+        lock = self._models.lock
+        if self.is_running:
+            if lock.is_held():
+                return True
+            self._step_aside()
+        if self._stopping.is_set() or not lock.regain():
+            return False
+        log.warning("this process runs the accounts of this database again")
+        self.state = "running"
+        self._is_stale.set()
+        return True
+
+    def _step_aside(self) -> None:
+        """Another process may run the accounts from now on: nothing that this one knows of them is written."""
+        self.state = "elsewhere"
+        log.warning("the lock of this database was lost with its connection: the accounts rest here")
+        for model_id in self._known:
+            self._scheduler.remove(f"model:{model_id}")
+        self._known = {}
+        self._accounts.forget_all()
 
     def _recover_at_last(self) -> list[int]:
         """As `_recover`; what cannot be read now (a database that is busy for long) may be in a while."""
@@ -192,6 +220,8 @@ class Runner:
         """One step of one model; a job of the scheduler."""
         if self._stopping.is_set() or not self._is_awake(model_id):
             return
+        if not (self.is_running and self._models.lock.is_held()):
+            return  # the ticker steps aside
         with self._minding(model_id):
             with self._accounts.locked(model_id) as account:
                 account.step()
@@ -243,6 +273,8 @@ class Runner:
     # -- the ticker -------------------------------------------------------------------
 
     def _tick(self) -> None:
+        if not self._keeps_lock():
+            return
         now = time.monotonic()
         if self._is_stale.is_set() or now - self._followed_at > FOLLOW_S:
             self._follow()

@@ -13,9 +13,12 @@ from store.catalogue import Group
 from web.answers import render, render_nothing
 from web.openapi import api_blueprint, documented
 from web.parsing import body
-from web.schemas import INT64_MAX, Answer, Body, CoinSymbol, Id, Name
+from web.schemas import Answer, Body, CoinSymbol, Id, Name
 
 bp = api_blueprint("coin-groups")
+
+# The column has 32 bits on PostgreSQL, and what is added last comes after the highest.
+MOST_ORDER = 1_000_000_000
 
 Members = Annotated[list[Id | CoinSymbol], Field(max_length=1000, description="Ids or symbols of coins, in order")]
 Description = Annotated[str, Field(max_length=2000)]
@@ -36,7 +39,9 @@ class GroupChanges(Body):
 
 
 class Membership(Body):
-    sort_order: int | None = Field(None, ge=-INT64_MAX, le=INT64_MAX, description="Left out: last, or where it is")
+    sort_order: int | None = Field(
+        None, ge=-MOST_ORDER, le=MOST_ORDER, description="Left out: last, or where it is"
+    )
 
 
 class Member(Answer):

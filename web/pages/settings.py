@@ -18,8 +18,9 @@ from web.shell import is_simulated
 
 bp = Blueprint("settings", __name__)
 
-# A user name and password inside an address, as in redis://:password@host.
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+# A user name and password inside an address, as in redis://:password@host, and in its query.
+_CREDENTIALS = re.compile(r"(?<=://)[^@]*@")
+_QUERY_SECRET = re.compile(r"(?i)(?<=[?&])((?:ssl)?passw(?:or)?d|passfile|sslkey)=[^&]*")
 
 
 def _sections() -> dict[str, str]:
@@ -43,7 +44,11 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float) and value == int(value):
         return str(int(value))
-    return _CREDENTIALS.sub("***@", str(value))
+    return _without_credentials(str(value))
+
+
+def _without_credentials(address: str) -> str:
+    return _QUERY_SECRET.sub(r"\1=***", _CREDENTIALS.sub("***@", address))
 
 
 def _row(name: str, settings: Settings) -> dict[str, Any]:
@@ -80,7 +85,7 @@ def workspace_facts() -> dict[str, Any]:
     settings = held.settings
     simulated = is_simulated()
     return {
-        "database": make_url(settings.sqlalchemy_url).render_as_string(hide_password=True),
+        "database": _without_credentials(make_url(settings.sqlalchemy_url).render_as_string(hide_password=True)),
         "data_dir": str(settings.data_dir),
         "simulated": simulated,
         "seed": held.workspace.seed(settings.simulated_seed) if simulated else None,
