@@ -233,8 +233,9 @@ class Strategy(Base):
 class Model(Base):
     """An account with its pool and its trader.
 
-    `settled_ms`: every price up to here has been applied to the account. `decided_ms`: the newest
-    candle close that the trader has decided on. `workspace_market`: simulated and real money never mix.
+    `settled_ms`: every price up to here has been applied to the account. `decided`: the newest candle
+    close of each coin, by symbol, that the trader has decided on. `workspace_market`: simulated and real
+    money never mix.
     """
 
     __tablename__ = "models"
@@ -260,7 +261,7 @@ class Model(Base):
     model_name: Mapped[str | None]
     risk: Mapped[dict[str, Any]] = mapped_column(default=dict)
     settled_ms: Mapped[int] = _ms()
-    decided_ms: Mapped[int] = mapped_column(BigInteger, default=0)
+    decided: Mapped[dict[str, Any]] = mapped_column(default=dict)
     cycles: Mapped[int] = mapped_column(BigInteger, default=0)
     created_ms: Mapped[int] = _ms()
 

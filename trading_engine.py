@@ -14,8 +14,8 @@ from typing import Any
 from uuid import uuid4
 
 from domain.market import Bars
-from domain.ports import Broker, Clock, Feed, Recorder, RiskRule, Trader
-from domain.times import DAY_MS, floor_ms, interval_ms
+from domain.ports import Broker, Clock, Cycle, Feed, Recorder, RiskRule, Trader
+from domain.times import DAY_MS, MINUTE_MS, floor_ms, interval_ms
 from domain.trading import (
     Account,
     Action,
@@ -29,8 +29,8 @@ from domain.trading import (
     Side,
     Verdict,
 )
+from risk.limits import MaxDailyLoss
 
-DAILY_LOSS_RULE = "max_daily_loss_percent"
 WAITING_RULE = "order_waiting"
 
 Row = tuple[Decision, Sequence[Verdict], Intent | None]
@@ -72,13 +72,13 @@ class Terms:
 class EngineState:
     """What an engine remembers between steps; a restart reads it back from the store.
 
-    `settled_ms`: every price up to here has been applied. `decided_ms`: the newest candle close that was
-    decided on. The day is the UTC day of the last step; `day_start_equity` its equity at 00:00, with the account
-    behind it where this engine saw the day begin. `bought`: coins that the account has ever opened.
+    `settled_ms`: every price up to here has been applied. `decided`: the newest candle close of each coin
+    that was decided on. The day is the UTC day of the last step; `day_start_equity` its equity at 00:00, with
+    the account behind it where this engine saw the day begin. `bought`: coins that the account has ever opened.
     """
 
     settled_ms: int
-    decided_ms: int = 0
+    decided: dict[str, int] = field(default_factory=dict)
     day_start_ms: int = 0
     day_start_equity: float | None = None
     day_low_equity: float | None = None
@@ -105,10 +105,13 @@ class MemoryRecorder:
     keep: bool = False
     rows: list[tuple[int, Row]] = field(default_factory=list)
 
-    def decided(self, now_ms: int, rows: Sequence[Row], decided_ms: int) -> list[Intent | None]:
+    def decided(self, rows: Sequence[Row], cycle: Cycle) -> list[Intent | None]:
         if self.keep:
-            self.rows += [(now_ms, row) for row in rows]
+            self.rows += [(cycle.now_ms, row) for row in rows]
         return [intent for _, _, intent in rows]
+
+    def loss_touched(self, account: Account, time_ms: int) -> None:
+        """The engine of such a run lives as long as the run."""
 
 
 def new_client_id() -> str:
@@ -142,8 +145,7 @@ class TradingEngine:
         self.terms = terms
         self.state = state
         self._new_id = new_id
-        self._tracks_loss = any(rule.name == DAILY_LOSS_RULE for rule in parts.rules)
-        self._decided: dict[str, int] = {}
+        self._loss = next((rule for rule in parts.rules if isinstance(rule, MaxDailyLoss)), None)
         self._coins: tuple[str, ...] | None = None
 
     # -- the step ---------------------------------------------------------------------
@@ -156,17 +158,17 @@ class TradingEngine:
         if view is None:
             return StepResult(fills=fills)
         rows = self._decide(view)
-        decided_ms = max(self._closes(view).values(), default=self.state.decided_ms)
-        planned = self.parts.recorder.decided(now_ms, rows, decided_ms)
-        self.state.decided_ms = decided_ms
-        self._decided.update(self._closes(view))
+        closes = self._closes(view)
+        has_orders = any(intent is not None for _, _, intent in rows)
+        settled_ms = _before_fills(self.state.settled_ms, now_ms) if has_orders else self.state.settled_ms
+        planned = self.parts.recorder.decided(rows, Cycle(now_ms, settled_ms, closes, view.account.positions))
+        self.state.decided.update(closes)
+        self.state.settled_ms = settled_ms
         orders = tuple(intent for intent in planned if intent is not None)
         for intent in orders:
             self.parts.broker.submit(intent)
         if orders:
             self._coins = None
-            # All prices up to now are applied: what fills these orders must come after.
-            self.state.settled_ms = max(self.state.settled_ms, now_ms)
         return StepResult(
             decisions=tuple(row[0] for row in rows),
             verdicts=tuple(tuple(row[1]) for row in rows),
@@ -187,7 +189,7 @@ class TradingEngine:
         # the prices, never begin one: new orders come from decisions only.
         coins = self.involved()
         for prices in self.parts.feed.since(coins, state.settled_ms, now) if coins else ():
-            self._roll_day(prices.end_ms - 1 if prices.end_ms > prices.time_ms else prices.end_ms)
+            self._roll_day(_time_of(prices))
             filled += self._apply(prices)
         if not coins:
             state.settled_ms = max(state.settled_ms, now)
@@ -203,9 +205,21 @@ class TradingEngine:
             opened = [fill.coin for fill in batch.fills if fill.opens]
             state.opens_today += len(opened)
             state.bought.update(opened)
-        if self._tracks_loss and state.day_low_equity is not None:
-            state.day_low_equity = min(state.day_low_equity, broker.account().total_value)
+        if self._loss is not None:
+            self._note_loss(self._loss, prices)
         return batch.fills
+
+    def _note_loss(self, rule: MaxDailyLoss, prices: Prices) -> None:
+        """The day's lowest equity. What a limit forbids for the day must outlive this process, so it is recorded."""
+        start, low = self.state.day_start_equity, self.state.day_low_equity
+        if start is None or low is None:
+            return
+        account = self.parts.broker.account()
+        if account.total_value >= low:
+            return
+        self.state.day_low_equity = account.total_value
+        if rule.is_touched(start, account.total_value) and not rule.is_touched(start, low):
+            self.parts.recorder.loss_touched(account, _time_of(prices))
 
     def _roll_day(self, time_ms: int) -> None:
         """At the first price of a new UTC day: the equity before it is the equity at 00:00."""
@@ -228,11 +242,6 @@ class TradingEngine:
             rank = {coin: i for i, coin in enumerate(self.terms.coins)}
             self._coins = tuple(sorted(names, key=lambda coin: rank.get(coin, len(rank))))
         return self._coins
-
-    def changed(self, terms: Terms, parts: Parts) -> None:
-        """The owner edited the model: the next step goes by these."""
-        self.terms, self.parts, self._coins = terms, parts, None
-        self._tracks_loss = any(rule.name == DAILY_LOSS_RULE for rule in parts.rules)
 
     # -- look -------------------------------------------------------------------------
 
@@ -271,7 +280,7 @@ class TradingEngine:
         )
 
     def _last(self, coin: str) -> int:
-        return self._decided.get(coin, self.state.decided_ms)
+        return self.state.decided.get(coin, 0)
 
     def _closes(self, view: MarketView) -> dict[str, int]:
         step_ms = interval_ms(view.interval)
@@ -364,6 +373,20 @@ def project(view: MarketView, intent: Intent) -> MarketView:
         position = replace(position, quantity=quantity, margin=held.value + margin)
     positions[intent.coin] = position
     return replace(view, account=_with(account, cash - margin, positions), opens_today=view.opens_today + 1)
+
+
+def _before_fills(settled_ms: int, now_ms: int) -> int:
+    """All prices up to now are applied: what fills the orders of a decision must come after it.
+
+    Not beyond a full minute that no price has passed yet: its funding still comes, with the next price.
+    """
+    minute = floor_ms(now_ms, MINUTE_MS)
+    return minute if settled_ms < minute else max(settled_ms, now_ms)
+
+
+def _time_of(prices: Prices) -> int:
+    """The day that a step belongs to: a candle that ends at 00:00 is the last of the day before."""
+    return prices.end_ms - 1 if prices.end_ms > prices.time_ms else prices.end_ms
 
 
 def _with(account: Account, cash: float, positions: Mapping[str, Position]) -> Account:

@@ -5,7 +5,7 @@ A different mode is a different collaborator; nothing below `app.py` asks which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -151,16 +151,30 @@ class Broker(Protocol):
     def open_orders(self) -> list[Order]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """What an engine remembers of a cycle. All prices up to `settled_ms` are applied, to these positions too.
+
+    `decided`: the newest candle close of each coin that this cycle decided on.
+    """
+
+    now_ms: int
+    settled_ms: int
+    decided: Mapping[str, int]
+    positions: Mapping[str, Position]
+
+
 class Recorder(Protocol):
     """Where an engine writes decisions, verdicts and planned orders."""
 
     def decided(
-        self, now_ms: int, rows: Sequence[tuple[Decision, Sequence[Verdict], Intent | None]], decided_ms: int
+        self, rows: Sequence[tuple[Decision, Sequence[Verdict], Intent | None]], cycle: Cycle
     ) -> list[Intent | None]:
-        """Stores one cycle (decisions, verdicts, planned orders) atomically; intents come back with decision ids.
+        """Stores one cycle (decisions, verdicts, planned orders) atomically; intents come back with decision ids."""
+        ...
 
-        `decided_ms`: the newest candle close that this cycle decided on.
-        """
+    def loss_touched(self, account: Account, time_ms: int) -> None:
+        """The limit of the day's loss was touched for the first time that day, at a price of `time_ms`."""
         ...
 
 

@@ -20,6 +20,10 @@ def _equity(view: MarketView) -> float:
     return view.account.total_value
 
 
+def _loss_percent(start: float, low: float) -> float:
+    return max(0.0, 100 * (start - low) / start)
+
+
 @dataclass(frozen=True, slots=True)
 class PoolMembership(Limit):
     """Only coins of the model's pool are opened, and none of weight 0. `limit` is not used."""
@@ -222,14 +226,18 @@ class MaxDailyLoss(Limit):
     def text(self) -> str:
         return f"no opens for the rest of the day (UTC) after a loss of {self.limit:g} %"
 
+    def is_touched(self, start: float, low: float) -> bool:
+        """Whether a fall of equity from `start` to `low` is one that refuses opens."""
+        return start > 0 and _loss_percent(start, low) >= self.limit - TOLERANCE
+
     def judge(self, intent: Intent, view: MarketView) -> Verdict:
         start = view.day_start_equity
         if start is None or start <= 0:
             return self.passed(None, self.limit, "the day's first equity is not known")
         low = min(_equity(view), view.extras.get("day_low_equity", start))
-        loss = max(0.0, 100 * (start - low) / start)
+        loss = _loss_percent(start, low)
         reason = f"daily loss: {loss:.4g} % of the equity at 00:00 UTC, limit {self.limit:g} %"
-        if loss < self.limit - TOLERANCE:
+        if not self.is_touched(start, low):
             return self.passed(loss, self.limit, reason)
         return self.refused(intent, view, loss, self.limit, f"{reason}; no opens until the next day")
 

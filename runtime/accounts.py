@@ -19,10 +19,10 @@ from domain.times import DAY_MS, floor_ms
 from domain.trading import Account, OrderStatus, Result
 from risk import active_limits, build_rules, describe
 from runtime.feed import LiveFeed
-from runtime.rows import decision_row, position_row, snapshot_of, totals, trade_row
+from runtime.rows import decision_row, position_row, totals, trade_row
 from store.ledger import LedgerStore, ModelJournal, StoredAccount
 from store.models import ModelConfig, ModelStore
-from store.snapshots import SnapshotStore
+from store.snapshots import SnapshotStore, snapshot_of
 from trading_engine import EngineState, Parts, StepResult, Terms, TradingEngine
 
 if TYPE_CHECKING:
@@ -357,9 +357,12 @@ def engine_state(desk: Desk, config: ModelConfig, stored: StoredAccount) -> Engi
     settled = stored.settled_ms
     day = floor_ms(settled, DAY_MS)
     start, low = desk.snapshots.day(config.id, day)
+    if low is not None:
+        # A fill that touched the limit of the day's loss may have been the last thing that was stored.
+        low = min(low, stored_account(stored).total_value)
     return EngineState(
         settled_ms=settled,
-        decided_ms=stored.decided_ms,
+        decided=dict(stored.decided),
         day_start_ms=day,
         day_start_equity=start,
         day_low_equity=low,

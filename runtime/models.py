@@ -24,7 +24,6 @@ from runtime.rows import (
     order_row,
     pool_row,
     portfolio,
-    snapshot_of,
     totals,
     trade_row,
 )
@@ -33,7 +32,7 @@ from runtime.ticker import Watch
 from store.audit import recompute
 from store.ledger import LedgerStore
 from store.models import ModelConfig, ModelStore, Page
-from store.snapshots import SnapshotStore
+from store.snapshots import SnapshotStore, snapshot_of
 
 if TYPE_CHECKING:
     from data_aggregator import MarketData

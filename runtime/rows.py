@@ -159,10 +159,6 @@ def portfolio(model_id: int, account: Account, prices: Mapping[str, float | None
     return {"model_id": model_id, "timestamp": now_ms, **totals(account), "positions": rows}
 
 
-def snapshot_of(account: Account, time_ms: int) -> Snapshot:
-    return Snapshot(time_ms, account.cash, account.total_value, account.unrealized_pnl, account.margin_used)
-
-
 def equity_row(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "timestamp": snapshot.timestamp,

@@ -20,11 +20,11 @@ from runtime.clock import MarketClock, SystemClock, adopt_speed, keep_time
 from runtime.event_log import publish_system
 from runtime.first_start import offer_workspace
 from runtime.retention import prune
-from runtime.rows import snapshot_of
 from runtime.scheduler import Scheduler
 from runtime.ticker import Prices, Ticker
 from store.events import EventStore
 from store.models import ModelConfig
+from store.snapshots import snapshot_of
 
 if TYPE_CHECKING:
     from runtime.services import Services

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, Connection, case, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from database import AiDecision, Database, Model, to_money
 from database import Fill as FillRow
@@ -24,8 +24,19 @@ from database import Order as OrderRow
 from database import Position as PositionRow
 from database import Trade as TradeRow
 from domain.errors import Conflict, NotFound
-from domain.ports import Batch
-from domain.trading import ClosedTrade, Decision, Fill, Intent, LedgerEntry, Order, OrderStatus, Position, Verdict
+from domain.ports import Batch, Cycle
+from domain.trading import (
+    Account,
+    ClosedTrade,
+    Decision,
+    Fill,
+    Intent,
+    LedgerEntry,
+    Order,
+    OrderStatus,
+    Position,
+    Verdict,
+)
 from store.ledger_rows import (
     decision_row,
     entry_values,
@@ -36,6 +47,7 @@ from store.ledger_rows import (
     position_values,
     trade_values,
 )
+from store.snapshots import SnapshotStore, snapshot_of
 
 OPEN_STATUSES = (OrderStatus.PLANNED.value, OrderStatus.SUBMITTED.value)
 ZERO = Decimal(0)
@@ -60,7 +72,7 @@ class StoredAccount:
     waiting: tuple[Order, ...]
     planned: tuple[Order, ...]
     settled_ms: int
-    decided_ms: int
+    decided: dict[str, int]
 
 
 class ModelJournal:
@@ -69,6 +81,7 @@ class ModelJournal:
     def __init__(self, database: Database, model_id: int) -> None:
         self._database = database
         self._model_id = model_id
+        self._snapshots = SnapshotStore(database)
 
     # -- Journal ----------------------------------------------------------------------
 
@@ -167,9 +180,10 @@ class ModelJournal:
     # -- Recorder ---------------------------------------------------------------------
 
     def decided(
-        self, now_ms: int, rows: Sequence[tuple[Decision, Sequence[Verdict], Intent | None]], decided_ms: int
+        self, rows: Sequence[tuple[Decision, Sequence[Verdict], Intent | None]], cycle: Cycle
     ) -> list[Intent | None]:
-        """Decisions, verdicts, planned orders, `decided_ms` and what was settled before: one transaction."""
+        """Decisions, verdicts, planned orders, and what was decided on and settled before: one transaction."""
+        now_ms = cycle.now_ms
         planned: list[Intent | None] = []
         with self._database.write() as session:
             decisions = [decision_row(self._model_id, now_ms, *row[:2]) for row in rows]
@@ -180,15 +194,17 @@ class ModelJournal:
             orders = [Order(intent, OrderStatus.PLANNED, now_ms, now_ms) for intent in planned if intent is not None]
             if orders:
                 session.execute(insert(OrderRow), [order_values(self._model_id, order) for order in orders])
-            # Everything up to now was settled before the decision: what fills its orders comes after.
-            session.execute(
-                update(Model)
-                .where(Model.id == self._model_id)
-                .values(
-                    settled_ms=_at_least(Model.settled_ms, now_ms), decided_ms=_at_least(Model.decided_ms, decided_ms)
-                )
-            )
+            # Where settled_ms moves, the positions that follow the prices (a trailing stop's best) move along.
+            self._store_positions(session.connection(), cycle.positions.items())
+            model = session.get_one(Model, self._model_id)
+            model.settled_ms = max(model.settled_ms, cycle.settled_ms)
+            newer = {coin: time for coin, time in cycle.decided.items() if time > model.decided.get(coin, 0)}
+            model.decided = {**model.decided, **newer}
         return planned
+
+    def loss_touched(self, account: Account, time_ms: int) -> None:
+        """A snapshot of that moment: the day's lowest equity is read back from the snapshots."""
+        self._snapshots.add([(self._model_id, snapshot_of(account, time_ms))])
 
 
 class LedgerStore:
@@ -238,7 +254,7 @@ class LedgerStore:
                 waiting=tuple(order for order in orders if order.status is OrderStatus.SUBMITTED),
                 planned=tuple(order for order in orders if order.status is OrderStatus.PLANNED),
                 settled_ms=model.settled_ms,
-                decided_ms=model.decided_ms,
+                decided=dict(model.decided),
             )
 
     def set_order(self, client_id: str, status: OrderStatus, reason: str, now_ms: int) -> None:
@@ -284,7 +300,3 @@ def balanced(entries: Iterable[LedgerEntry]) -> list[tuple[LedgerEntry, Decimal]
             exact[i] = entry, amount - residue
             residues[entry.ref] = ZERO
     return exact
-
-
-def _at_least(column: InstrumentedAttribute[int], value: int) -> ColumnElement[int]:
-    return case((column < value, value), else_=column)

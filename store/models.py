@@ -106,7 +106,7 @@ class ModelStore:
         """The model, its pool in the order given and the deposit of its capital, in one transaction."""
         try:
             with self._database.write() as session:
-                model = Model(**values, settled_ms=now_ms, decided_ms=0, cycles=0, created_ms=now_ms)
+                model = Model(**values, settled_ms=now_ms, cycles=0, created_ms=now_ms)
                 session.add(model)
                 session.flush()
                 for order, coin_id in enumerate(coin_ids):
@@ -146,10 +146,11 @@ class ModelStore:
                 session.execute(update(Model).where(Model.id == model_id).values(cycles=Model.cycles + count))
 
     def facts(self, model_id: int) -> dict[str, int]:
-        """What the model has come to: cycles, settled_ms, decided_ms."""
+        """What the model has come to: cycles, settled_ms, and decided_ms of the coin decided on last."""
         with self._database.read() as session:
             model = _find(session, model_id)
-            return {"cycles": model.cycles, "settled_ms": model.settled_ms, "decided_ms": model.decided_ms}
+            decided_ms = max(model.decided.values(), default=0)
+            return {"cycles": model.cycles, "settled_ms": model.settled_ms, "decided_ms": decided_ms}
 
     # -- pools ------------------------------------------------------------------------
 

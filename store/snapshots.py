@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, select
 
 from database import AccountSnapshot, Database, to_money
 from domain.times import DAY_MS, HOUR_MS
+from domain.trading import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,10 @@ class Snapshot:
     @property
     def margin_ratio(self) -> float | None:
         return self.margin_used / self.equity if self.equity > 0 else None
+
+
+def snapshot_of(account: Account, time_ms: int) -> Snapshot:
+    return Snapshot(time_ms, account.cash, account.total_value, account.unrealized_pnl, account.margin_used)
 
 
 class SnapshotStore:

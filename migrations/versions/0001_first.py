@@ -190,7 +190,7 @@ def upgrade():
     sa.Column('model_name', sa.Text(), nullable=True),
     sa.Column('risk', sa.JSON(), nullable=False),
     sa.Column('settled_ms', sa.BigInteger(), nullable=False),
-    sa.Column('decided_ms', sa.BigInteger(), nullable=False),
+    sa.Column('decided', sa.JSON(), nullable=False),
     sa.Column('cycles', sa.BigInteger(), nullable=False),
     sa.Column('created_ms', sa.BigInteger(), nullable=False),
     sa.CheckConstraint("kind in ('rules', 'llm', 'team', 'grid', 'hold')", name=op.f('ck_models_kind')),

@@ -8,19 +8,29 @@ from collections.abc import Sequence
 import pytest
 
 from brokers.paper import AccountTerms, MemoryJournal, PaperBroker
+from domain.ports import Cycle
 from domain.times import DAY_MS, MINUTE_MS
-from domain.trading import Action, Decision, Intent, MarketView, Result, Verdict
+from domain.trading import Account, Action, Decision, Intent, MarketView, Result, Verdict
 from risk import build_rules
 from runtime.clock import SteppedClock
 from tests.fakes.market import ScriptedFeed, ScriptedTrader, always, flat_bars
 from traders.hold import HoldTrader
-from trading_engine import EngineState, MemoryRecorder, Parts, Terms, TradingEngine
+from trading_engine import EngineState, MemoryRecorder, Parts, Row, Terms, TradingEngine
 
 NOON = 1_704_110_400_000  # 2024-01-01 12:00 UTC
 COINS = ("BTC", "ETH")
 NO_LIMITS = {"max_position_size_percent": 0, "max_leverage": 0, "max_open_positions": 0, "max_daily_trades": 0,
              "max_gross_exposure_percent": 0, "max_daily_loss_percent": 0, "stop_loss_percent": 0,
              "take_profit_percent": 0}  # fmt: skip
+
+
+class LossRecorder(MemoryRecorder):
+    def __init__(self, *, keep: bool) -> None:
+        super().__init__(keep)
+        self.losses: list[tuple[int, float]] = []
+
+    def loss_touched(self, account: Account, time_ms: int) -> None:
+        self.losses.append((time_ms, account.total_value))
 
 
 class Desk:
@@ -71,7 +81,7 @@ def test_it_decides_once_for_each_closed_bar_and_else_only_settles() -> None:
     assert not desk.step_at(NOON + MINUTE_MS - 1).decided
     assert desk.step_at(NOON + MINUTE_MS).decided
     assert [d.coin for d in desk.decisions] == ["BTC", "ETH"] * 2
-    assert desk.state.decided_ms == NOON + MINUTE_MS
+    assert desk.state.decided == dict.fromkeys(COINS, NOON + MINUTE_MS)
 
 
 def test_a_candle_that_comes_late_is_decided_on_when_it_comes() -> None:
@@ -89,8 +99,20 @@ def test_an_engine_that_starts_anew_does_not_decide_the_same_bar_again() -> None
     first = Desk(always(Action.HOLD))
     first.step_at(NOON)
     again = Desk(always(Action.HOLD))
-    again.state.decided_ms = first.state.decided_ms
+    again.state.decided = dict(first.state.decided)
     assert not again.step_at(NOON + 30_000).decided
+
+
+def test_a_candle_that_comes_after_a_new_start_is_decided_on() -> None:
+    first = Desk(always(Action.HOLD))
+    first.step_at(NOON)
+    first.feed.close("BTC", NOON, 101)
+    first.step_at(NOON + MINUTE_MS)
+    again = Desk(always(Action.HOLD), first.feed)
+    again.state.decided = dict(first.state.decided)
+    again.feed.close("ETH", NOON, 101)
+    again.step_at(NOON + MINUTE_MS + 2_000)
+    assert [d.coin for d in again.decisions] == ["ETH"]
 
 
 def test_a_trader_without_bars_to_wait_for_decides_at_every_step() -> None:
@@ -161,9 +183,9 @@ def test_everything_is_written_down_before_anything_is_sent() -> None:
     desk = Desk(always(Action.LONG))
 
     class Recorder(MemoryRecorder):
-        def decided(self, now_ms: int, rows: Sequence[object], decided_ms: int) -> list[Intent | None]:  # type: ignore[override]
-            happened.append(f"recorded {len(rows)} at {decided_ms}")
-            return super().decided(now_ms, rows, decided_ms)  # type: ignore[arg-type]
+        def decided(self, rows: Sequence[Row], cycle: Cycle) -> list[Intent | None]:
+            happened.append(f"recorded {len(rows)} at {cycle.decided['BTC']}")
+            return super().decided(rows, cycle)
 
     desk.parts.recorder = Recorder()
     submit = desk.broker.submit
@@ -174,8 +196,8 @@ def test_everything_is_written_down_before_anything_is_sent() -> None:
 
 def test_what_the_recorder_makes_of_an_intent_is_what_is_sent() -> None:
     class Numbered(MemoryRecorder):
-        def decided(self, now_ms: int, rows: Sequence[object], decided_ms: int) -> list[Intent | None]:  # type: ignore[override]
-            found = super().decided(now_ms, rows, decided_ms)  # type: ignore[arg-type]
+        def decided(self, rows: Sequence[Row], cycle: Cycle) -> list[Intent | None]:
+            found = super().decided(rows, cycle)
             return [None if i is None else Intent(i.coin, i.action, i.client_id, 5.0, decision_id=7) for i in found]
 
     desk = Desk(always(Action.LONG))
@@ -265,7 +287,9 @@ def test_clamps_follow_one_another_and_every_verdict_is_kept() -> None:
 def test_the_daily_loss_stops_opens_until_the_next_day() -> None:
     feed = flat_bars(["BTC"], "1m", NOON)
     feed.quote(NOON + 1_000, BTC=100)
+    feed.quote(NOON + 20_000, BTC=90)
     feed.quote(NOON + 30_000, BTC=80)
+    feed.quote(NOON + 33_000, BTC=75)
     feed.quote(NOON + 40_000, BTC=100)
     for day, minute in ((0, 0), (0, 1), (1, 0)):
         feed.close("BTC", NOON + day * DAY_MS + minute * MINUTE_MS, 100)
@@ -276,15 +300,17 @@ def test_the_daily_loss_stops_opens_until_the_next_day() -> None:
         return [Decision("BTC", Action.LONG, position_size_percent=size)]
 
     desk = Desk(ScriptedTrader(say), feed, {"max_daily_loss_percent": 10}, ("BTC",))
+    desk.parts.recorder = desk.recorder = LossRecorder(keep=True)
     assert len(desk.step_at(NOON).orders) == 1
     desk.step_at(NOON + 1_000)
     desk.clock.set(NOON + 35_000)
     desk.engine.settle()
-    # 12 % were lost in between, and won back by the time of the decision.
+    # 15 % were lost in between, and won back by the time of the decision.
     assert desk.step_at(NOON + MINUTE_MS).orders == ()
     refused = [v for v in desk.verdicts if v.result is Result.REFUSE]
     assert [v.rule for v in refused] == ["max_daily_loss_percent"]
-    assert refused[0].asked == pytest.approx(12, abs=0.2)
+    assert refused[0].asked == pytest.approx(15, abs=0.2)
+    assert desk.recorder.losses == [(NOON + 30_000, pytest.approx(8_800, abs=20))]
     assert len(desk.step_at(NOON + DAY_MS + MINUTE_MS).orders) == 1
 
 
@@ -342,7 +368,7 @@ def test_a_coin_that_left_the_pool_keeps_its_stop() -> None:
     desk = Desk(always(Action.LONG), feed, {"stop_loss_percent": 5})
     desk.step_at(NOON)
     desk.step_at(NOON + 1_000)
-    desk.engine.changed(Terms(("ETH",), "1m"), desk.parts)
+    desk.engine.terms = Terms(("ETH",), "1m")
     (fill,) = desk.step_at(NOON + 2_000).fills
     assert (fill.coin, fill.reason, fill.price) == ("BTC", "stop_loss", 90)
 

@@ -28,7 +28,8 @@ from database import (
     engine_options,
 )
 from domain.errors import Conflict, NotFound
-from domain.ports import Batch
+from domain.ports import Batch, Cycle
+from domain.times import DAY_MS, floor_ms
 from domain.trading import (
     Action,
     Decision,
@@ -47,6 +48,7 @@ from runtime.accounts import paper_state, stored_account
 from store.audit import recompute
 from store.ledger import LedgerStore, balanced
 from store.models import ModelStore
+from store.snapshots import SnapshotStore
 
 T0 = 1_704_110_400_000
 CAPITAL = 10_000.0
@@ -285,6 +287,10 @@ def test_legs_that_do_not_belong_together_are_refused() -> None:
 # -- decisions ----------------------------------------------------------------------------
 
 
+def cycle(now_ms: int) -> Cycle:
+    return Cycle(now_ms, settled_ms=now_ms, decided={"BTC": now_ms}, positions={})
+
+
 def rows() -> list[tuple[Decision, tuple[Verdict, ...], Intent | None]]:
     passed = (Verdict("max_leverage", Result.CLAMP, 50.0, 20.0, "leverage: asked 50, allowed 20"),)
     refused = (Verdict("max_open_positions", Result.REFUSE, 4.0, 3.0, "too many"),)
@@ -296,7 +302,7 @@ def rows() -> list[tuple[Decision, tuple[Verdict, ...], Intent | None]]:
 
 
 def test_a_cycle_is_stored_whole(books: Books) -> None:
-    planned = books.journal.decided(T0 + 7_000, rows(), T0)
+    planned = books.journal.decided(rows(), cycle(T0 + 7_000))
     assert [p is None for p in planned] == [False, True, True]
     assert planned[0] is not None
     with books.database.read() as session:
@@ -313,20 +319,52 @@ def test_a_cycle_is_stored_whole(books: Books) -> None:
     assert planned[0].decision_id == decisions[0].id == stored.decision_id
     assert stored.status == "planned"
     assert model is not None
-    assert (model.decided_ms, model.settled_ms) == (T0, T0 + 7_000)
+    assert (model.decided, model.settled_ms) == ({"BTC": T0 + 7_000}, T0 + 7_000)
     assert [o.intent for o in books.ledger.load_state(books.model_id).planned] == [planned[0]]
 
 
 def test_a_cycle_that_cannot_be_stored_leaves_nothing(books: Books) -> None:
-    books.journal.decided(T0, rows(), T0)
+    books.journal.decided(rows(), cycle(T0))
     with pytest.raises(Exception, match="UNIQUE"):
-        books.journal.decided(T0 + 60_000, rows(), T0 + 60_000)
+        books.journal.decided(rows(), cycle(T0 + 60_000))
     assert (books.count(AiDecision), books.count(Order)) == (3, 1)
-    assert books.ledger.load_state(books.model_id).decided_ms == T0
+    assert books.ledger.load_state(books.model_id).decided == {"BTC": T0}
+
+
+def test_a_cycle_remembers_the_bar_of_each_coin(books: Books) -> None:
+    books.journal.decided([], cycle(T0 + 60_000))
+    books.journal.decided([], replace(cycle(T0 + 61_000), decided={"ETH": T0, "BTC": T0}))
+    assert books.ledger.load_state(books.model_id).decided == {"BTC": T0 + 60_000, "ETH": T0}
+    assert ModelStore(books.database).facts(books.model_id)["decided_ms"] == T0 + 60_000
+
+
+def test_a_cycle_stores_the_positions_that_follow_the_prices(books: Books) -> None:
+    broker = books.broker()
+    broker.submit(order(1, trailing_stop_percent=5.0))
+    broker.advance(price(1, BTC=100))
+    broker.advance(price(2, BTC=140))  # moves the best price and nothing that is journalled
+    books.journal.decided([], replace(cycle(T0 + 3_000), positions=broker.account().positions))
+    # The process dies here.
+    state = books.ledger.load_state(books.model_id)
+    assert (state.positions, state.settled_ms) == (broker.state().positions, T0 + 3_000)
+    assert state.positions[0].best_price == 140
+    (fill,) = books.broker().advance(price(4, BTC=132)).fills
+    assert fill.reason == "trailing_stop"
+
+
+def test_a_loss_that_was_won_back_is_still_known_after_a_restart(books: Books) -> None:
+    broker = books.broker()
+    broker.submit(order(1))
+    broker.advance(price(1, BTC=100))
+    broker.advance(price(2, BTC=80))
+    books.journal.loss_touched(broker.account(), T0 + 2_000)
+    lowest = broker.account().total_value
+    broker.advance(price(3, BTC=100))
+    assert SnapshotStore(books.database).day(books.model_id, floor_ms(T0, DAY_MS))[1] == pytest.approx(lowest)
 
 
 def test_a_decision_counts_as_executed_when_its_order_has_filled(books: Books) -> None:
-    (planned, *_rest) = books.journal.decided(T0, rows(), T0)
+    (planned, *_rest) = books.journal.decided(rows(), cycle(T0))
     assert planned is not None
     broker = books.broker()
     broker.submit(planned)
@@ -376,7 +414,7 @@ def test_recompute_finds_a_lost_fill(books: Books) -> None:
 
 
 def test_recompute_finds_an_order_that_nobody_sent(books: Books) -> None:
-    books.journal.decided(T0, rows(), T0)
+    books.journal.decided(rows(), cycle(T0))
     assert any("planned" in line for line in books.check())
     assert recompute(books.database, books.model_id, stale_before_ms=T0) == []
 
@@ -390,7 +428,7 @@ def test_an_unknown_account_is_not_found(books: Books) -> None:
 
 def test_deleting_a_model_leaves_nothing_of_it(books: Books) -> None:
     traded(books)
-    books.journal.decided(T0 + 9_000, [(Decision("SOL", Action.LONG), (), order(9, "SOL"))], T0)
+    books.journal.decided([(Decision("SOL", Action.LONG), (), order(9, "SOL"))], cycle(T0 + 9_000))
     ModelStore(books.database).delete(books.model_id)
     for table in (Fill, Order, LedgerEntry, Position, Trade, AiDecision, Model):
         assert books.count(table) == 0

@@ -9,17 +9,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from brokers.paper import AccountTerms, MemoryJournal, PaperBroker
 from data_aggregator import MarketData
 from domain.errors import NoSource, Retryable
 from domain.market import FundingRate
 from domain.ports import Feed
 from domain.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS, ceil_ms, floor_ms
-from domain.trading import FundingDue, Prices
+from domain.trading import Action, Decision, FundingDue, Intent, Prices
 from runtime.clock import SteppedClock
 from runtime.feed import ABSENCE_MS, LiveFeed
 from store.candles import CandleStore
 from tests.candle_files import START, bars_at, open_store
+from tests.fakes.market import ScriptedTrader
 from tests.fakes.venue import FakeVenue
+from trading_engine import EngineState, MemoryRecorder, Parts, Terms, TradingEngine
 from venues.simulated import SimCoin, SimulatedMarket, SimulatedVenue
 
 SIMULATED = SimulatedMarket(11, [SimCoin("BTC", "Layer1", 1), SimCoin("ETH", "Layer1", 2)])
@@ -170,6 +173,27 @@ def test_a_quote_of_a_full_minute_leaves_its_funding_to_the_next(store: CandleSt
     clock.advance(1_000)
     [after] = feed.since(COINS, step.end_ms, clock.now_ms())
     assert {due.coin for due in after.funding} == set(COINS)
+
+
+def test_a_decision_at_the_minute_of_a_payment_does_not_lose_it(store: CandleStore) -> None:
+    clock = SteppedClock(EVENING - 10_000)
+    broker = PaperBroker(AccountTerms(10_000.0, COINS), MemoryJournal(), opened_ms=clock.now_ms())
+    broker.submit(Intent("BTC", Action.LONG, "0" * 32, position_size_percent=20.0))
+    buy = ScriptedTrader(lambda view: [Decision("ETH", Action.LONG, position_size_percent=20.0)])
+    parts = Parts(clock, simulated_feed(store, clock), buy, (), broker, MemoryRecorder())
+    engine = TradingEngine(parts, Terms(COINS, "1m"), EngineState(clock.now_ms()))
+    for now in (EVENING - 5_000, EVENING - 1_000):
+        clock.set(now)
+        engine.settle()
+    clock.set(EVENING + 5)  # when a cycle begins: the quote is that of the full minute
+    assert len(engine.step().orders) == 1
+    clock.set(EVENING + 1_500)
+    (fill,) = engine.settle()
+    assert (fill.coin, fill.time_ms) == ("ETH", EVENING + SECOND_MS)
+    [rate] = SIMULATED.funding("BTC", EVENING, EVENING + 1)
+    held = broker.account().positions["BTC"]
+    assert held.funding == pytest.approx(-held.quantity * SIMULATED.price_at("BTC", EVENING) * rate.rate, rel=0.01)
+    assert broker.account().positions["ETH"].funding == 0
 
 
 def test_weeks_are_read_day_by_day(store: CandleStore) -> None:
