@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import structlog
@@ -44,6 +45,23 @@ class FormingSource(Protocol):
     """A source that also knows the candle in progress."""
 
     def forming(self, instrument: Instrument, interval: str) -> Candle: ...
+
+
+@runtime_checkable
+class DatedSource(Protocol):
+    """A source that knows when its history begins."""
+
+    @property
+    def earliest_ms(self) -> int: ...
+
+
+@runtime_checkable
+class SpanSource(Protocol):
+    """A source that knows what was traded within a part of a minute."""
+
+    def span(self, instrument: Instrument, start: datetime, end: datetime) -> Candle | None:
+        """All trades in [start, end), whole seconds of one minute, as one candle; None where there were none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +236,8 @@ class MarketData:
             note = "" if key.interval == interval else f"built from {key.interval} candles"
             age = _age(bars, step, self._clock.now_ms())
             return Candles(bars, Sourced(key.venue, key.market, key.symbol, age, note=note))
+        if start_ms is not None:
+            start_ms = max(start_ms, self._earliest_ms(venue))
         closed = floor_ms(self._clock.now_ms(), step)
         last = ceil_ms(closed if end_ms is None else min(closed, end_ms), step)
         first = last - limit * step if start_ms is None else ceil_ms(min(start_ms, last), step)
@@ -257,6 +277,20 @@ class MarketData:
             return made
 
         return self._first(coin, market or PERP, fetch, venue)
+
+    def _earliest_ms(self, venue: str | None) -> int:
+        """No source has candles before this: "the first 100 since 1970" begin here, as those of a stored series."""
+        asked = [source for name, source in self._sources.items() if venue is None or name == venue]
+        return min((source.earliest_ms if isinstance(source, DatedSource) else 0 for source in asked), default=0)
+
+    def span(self, coin: str, start_ms: int, end_ms: int, *, market: str = PERP) -> Candle | None:
+        """What was traded in [start_ms, end_ms), whole seconds of one minute; None where the source cannot tell."""
+        start, end = from_ms(start_ms), from_ms(end_ms)
+
+        def fetch(source: MarketSource, instrument: Instrument) -> Candle | None:
+            return source.span(instrument, start, end) if isinstance(source, SpanSource) else None
+
+        return self._first(coin, market, fetch)[0]
 
     def _forming(self, instrument: Instrument, interval: str) -> Candle | None:
         source = self._sources[instrument.venue]

@@ -4,6 +4,8 @@ Time is cut into steps so that no step is delivered twice and none is lost, wher
 whatever dies between them:
 
 - A 1m candle is a step that ends on a full minute. It carries the funding due in [open, end).
+- A part of a minute is a step where the source can tell what was traded in it: the rest of the minute in
+  which an absence began, which ends like a candle, and the seconds before the quote that ends it.
 - A quote is a step at its venue's time. A quote of a full minute counts a millisecond earlier, so that
   the end of a step tells which of the two it was: funding at that very minute is still to come after
   a candle, and after such a quote too. It carries the funding due since the step before.
@@ -12,12 +14,13 @@ whatever dies between them:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from data_aggregator import PERP, MarketData
 from domain.errors import NotFound
 from domain.market import Bars, Quote
-from domain.times import DAY_MS, MINUTE_MS, ceil_ms, floor_ms, interval_ms
+from domain.times import DAY_MS, MINUTE_MS, SECOND_MS, ceil_ms, floor_ms, interval_ms
 from domain.trading import FundingDue, PriceBar, Prices
 
 # An absence longer than this is caught up with candles; a shorter one is bridged by the next quote.
@@ -35,16 +38,15 @@ class LiveFeed:
     def since(self, coins: Sequence[str], after_ms: int, now_ms: int) -> Iterator[Prices]:
         """The steps that end in (after_ms, now_ms], oldest first; read day by day, as they are asked for.
 
-        After more than 90 s: the 1m candles that opened since, then the latest quote. A coin that no
-        source lists is left out. NoSource where nobody answers; what came before it stays valid.
+        After more than 90 s: what was traded since, in 1m candles and in parts of the first and the last
+        minute where the source knows those, then the latest quote. A coin that no source lists is left out.
+        NoSource where nobody answers; what came before it stays valid.
         """
         done = after_ms
         if now_ms - after_ms > ABSENCE_MS:
-            first, last = ceil_ms(after_ms, MINUTE_MS), floor_ms(now_ms, MINUTE_MS)
-            for start in range(first, last, _CHUNK_MS):
-                for step in self._minutes(coins, start, min(start + _CHUNK_MS, last), done):
-                    yield step
-                    done = step.end_ms
+            for step in self._missed(coins, after_ms, now_ms):
+                yield step
+                done = step.end_ms
         quote = self._quote_step(coins, done, now_ms)
         if quote is not None:
             yield quote
@@ -54,6 +56,35 @@ class LiveFeed:
         step = interval_ms(interval)
         end = floor_ms(now_ms, step)
         return self._data.candles(coin, interval, end - count * step, end, market=self._market)
+
+    def _missed(self, coins: Sequence[str], after_ms: int, now_ms: int) -> Iterator[Prices]:
+        """What was traded between the second of `after_ms` and that of `now_ms`."""
+        first, last = ceil_ms(after_ms, MINUTE_MS), floor_ms(now_ms, MINUTE_MS)
+        done = after_ms
+        for step in self._part(coins, floor_ms(after_ms, SECOND_MS) + SECOND_MS, first, done):
+            yield step
+            done = step.end_ms
+        for start in range(first, last, _CHUNK_MS):
+            for step in self._minutes(coins, start, min(start + _CHUNK_MS, last), done):
+                yield step
+                done = step.end_ms
+        yield from self._part(coins, last, floor_ms(now_ms, SECOND_MS), done)
+
+    def _part(self, coins: Sequence[str], start_ms: int, end_ms: int, done_ms: int) -> Iterator[Prices]:
+        """The seconds [start_ms, end_ms) of one minute as one step, or none."""
+        if end_ms <= start_ms:
+            return
+        bars = {}
+        for coin in coins:
+            with suppress(NotFound):
+                found = self._data.span(coin, start_ms, end_ms, market=self._market)
+                if found is not None:
+                    bars[coin] = PriceBar(coin, start_ms, found.open, found.high, found.low, found.close)
+        if bars:
+            # Short of a full minute it ends before the second of the quote that comes next.
+            end = end_ms if end_ms % MINUTE_MS == 0 else end_ms - 1
+            due = self._funding(coins, _owed_from(done_ms), end_ms)
+            yield Prices(start_ms, end, bars, due)
 
     def _minutes(self, coins: Sequence[str], start_ms: int, end_ms: int, done_ms: int) -> Iterator[Prices]:
         """1m candles that open in [start_ms, end_ms), with the funding due since `done_ms`."""

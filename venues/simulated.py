@@ -12,7 +12,7 @@ from datetime import datetime
 from domain.errors import NotFound
 from domain.market import Bars, Candle, FundingRate, Instrument, OrderBook, Quote
 from domain.ports import Clock
-from domain.times import SECOND_MS, floor_ms, interval_ms, to_ms
+from domain.times import MINUTE_MS, SECOND_MS, ceil_ms, floor_ms, interval_ms, to_ms
 from venues.simulated_coins import CoinShape, SimCoin
 from venues.simulated_market import GENESIS_MS, SimulatedMarket
 from venues.simulated_noise import derive_key, hash_one
@@ -37,6 +37,11 @@ class SimulatedVenue:
     @property
     def name(self) -> str:
         return NAME
+
+    @property
+    def earliest_ms(self) -> int:
+        """Where its history begins."""
+        return GENESIS_MS
 
     def instruments(self) -> list[Instrument]:
         return [self.instrument(symbol, market) for symbol in self._symbols() for market in MARKETS]
@@ -68,6 +73,17 @@ class SimulatedVenue:
     def forming(self, instrument: Instrument, interval: str) -> Candle:
         """The candle in progress, as far as the clock has come."""
         return self.market.forming(instrument.coin, interval, self._clock.now_ms())
+
+    def span(self, instrument: Instrument, start: datetime, end: datetime) -> Candle | None:
+        """The seconds that open in [start, end) of one minute, as far as the clock has come, as one candle."""
+        first = ceil_ms(to_ms(start), SECOND_MS)
+        last = min(to_ms(end), self._clock.now_ms() + 1)
+        if last <= first or first < GENESIS_MS:
+            return None
+        minute = floor_ms(first, MINUTE_MS)
+        path = self.market.seconds(instrument.coin, minute)
+        path = path[(first - minute) // SECOND_MS : (ceil_ms(last, SECOND_MS) - minute) // SECOND_MS]
+        return Candle(first, float(path[0]), float(path.max()), float(path.min()), float(path[-1]), 0.0)
 
     def funding(self, instrument: Instrument, start: datetime, end: datetime) -> list[FundingRate]:
         if instrument.market != "perp":

@@ -17,7 +17,7 @@ from runtime.clock import SteppedClock
 from store.candles import CandleStore
 from tests.candle_files import START, bars_at, open_store, same
 from tests.fakes.venue import FakeVenue
-from venues.simulated import SimCoin, SimulatedMarket, SimulatedVenue
+from venues.simulated import GENESIS_MS, SimCoin, SimulatedMarket, SimulatedVenue
 
 NOW = START + 500 * DAY_MS + 3 * HOUR_MS + 25 * MINUTE_MS + 40_500
 SIMULATED = SimulatedMarket(11, [SimCoin("BTC", "Layer1", 1), SimCoin("ETH", "Layer1", 2)])
@@ -217,6 +217,15 @@ def test_the_bar_in_progress(simulated: MarketData) -> None:
 def test_spans(simulated: MarketData, start: int | None, end: int | None, first: int, last: int) -> None:
     bars = simulated.klines("ETH", "1h", 10, start, end).bars
     assert (bars.time[0], bars.time[-1]) == (first, last)
+
+
+@pytest.mark.parametrize("interval", ["1m", "1h", "1d", "1w"])
+@pytest.mark.parametrize("venue", [None, "simulated"])
+def test_a_span_that_begins_before_the_market_gives_its_first_bars(
+    simulated: MarketData, interval: str, venue: str | None
+) -> None:
+    bars = simulated.klines("BTC", interval, 10, start_ms=0, venue=venue).bars
+    assert (len(bars), bars.time[0]) == (10, GENESIS_MS)
 
 
 @pytest.mark.parametrize(("start", "end"), [(2**60, None), (NOW, None), (None, 5), (0, 5), (NOW, NOW)])

@@ -72,8 +72,13 @@ def check_steps(steps: list[Prices], after_ms: int) -> None:
                 assert bar.bid is not None
                 assert bar.ask is not None
                 assert bar.bid < bar.close < bar.ask
+            elif step.end_ms != step.time_ms + MINUTE_MS:
+                opens = floor_ms(step.time_ms, MINUTE_MS)
+                assert step.end_ms < opens + MINUTE_MS or step.end_ms == opens + MINUTE_MS
+                first, last = ((time - opens + 999) // SECOND_MS for time in (step.time_ms, step.end_ms))
+                path = SIMULATED.seconds(coin, opens)[first:last]
+                assert (bar.open, bar.high, bar.low, bar.close) == (path[0], path.max(), path.min(), path[-1])
             else:
-                assert step.end_ms == step.time_ms + MINUTE_MS
                 candle = SIMULATED.bars(coin, "1m", step.time_ms, step.time_ms + 1).candle(0)
                 assert (bar.open, bar.high, bar.low, bar.close) == (candle.open, candle.high, candle.low, candle.close)
         end = step.end_ms
@@ -101,10 +106,11 @@ def test_no_step_is_lost_or_doubled(store: CandleStore, begin: int, gaps: list[i
     clock = SteppedClock(start)
     steps = run(simulated_feed(store, clock), clock, start, calls)
     check_steps(steps, start)
-    # Time is covered: what lies between two steps is less than an absence, or holds no whole minute.
+    # Time is covered: no second between two steps was left out, but where one quote bridges a short absence.
     ends = [start, *(step.end_ms for step in steps)]
     for step, end in zip(steps, ends, strict=False):
-        assert step.time_ms - end <= ABSENCE_MS or floor_ms(step.time_ms, MINUTE_MS) <= ceil_ms(end, MINUTE_MS)
+        is_next = step.time_ms in (end, floor_ms(end, SECOND_MS) + SECOND_MS)
+        assert is_next or (step.time_ms == step.end_ms and step.time_ms - end <= ABSENCE_MS)
     # The last second's price has arrived.
     assert not steps or now - steps[-1].end_ms <= SECOND_MS + 1
     # Each payment once, on the step that its time belongs to.
@@ -137,6 +143,7 @@ def test_a_catch_up_may_be_cut_anywhere(store: CandleStore, cuts: list[int]) -> 
             after = step.end_ms
     assert [step.time_ms for step in whole] == [
         *range(EVENING - 3 * MINUTE_MS, EVENING + 6 * MINUTE_MS, MINUTE_MS),
+        EVENING + 6 * MINUTE_MS,
         now,
     ]
     candles = [step for step in pieces if step.time_ms != step.end_ms]
@@ -144,6 +151,23 @@ def test_a_catch_up_may_be_cut_anywhere(store: CandleStore, cuts: list[int]) -> 
     assert candles == whole[: len(candles)]
     assert funding_of(pieces) == funding_of(whole)
     assert {due.time_ms for due in funding_of(whole)} == {EVENING}
+
+
+def test_an_absence_is_covered_to_the_second(store: CandleStore) -> None:
+    """A stop touched in the rest of the minute that an absence began in fills there, not at a later price."""
+    after, now = EVENING - 3 * MINUTE_MS + 17 * SECOND_MS, EVENING + 42 * SECOND_MS
+    steps = list(simulated_feed(store, SteppedClock(now)).since(COINS, after, now + 300))
+    assert [(step.time_ms - EVENING, step.end_ms - EVENING) for step in steps] == [
+        (-162_000, -120_000),
+        (-120_000, -60_000),
+        (-60_000, 0),
+        (0, 41_999),
+        (42_000, 42_000),
+    ]
+    seen = [SIMULATED.price_at("BTC", time) for time in range(after + SECOND_MS, now + 1, SECOND_MS)]
+    assert max(step.bars["BTC"].high for step in steps) == max(seen)
+    assert min(step.bars["BTC"].low for step in steps) == min(seen)
+    assert {due.time_ms for due in steps[3].funding} == {EVENING}
 
 
 def test_a_short_absence_is_one_quote(store: CandleStore) -> None:
@@ -204,9 +228,9 @@ def test_weeks_are_read_day_by_day(store: CandleStore) -> None:
     first = next(steps)
     assert first.time_ms == EVENING
     rest = list(steps)
-    assert len(rest) == 2 * WEEK_MS // MINUTE_MS  # minutes, less the first, and the quote
+    assert len(rest) == 2 * WEEK_MS // MINUTE_MS + 1  # minutes, less the first, the last second and the quote
     assert len(funding_of([first, *rest])) == 2 * (14 * 3 + 1)
-    check_steps([first, *rest[::500], rest[-1]], EVENING)
+    check_steps([first, *rest[:-2:500], *rest[-2:]], EVENING)
 
 
 def test_bars_are_closed_ones(store: CandleStore) -> None:

@@ -119,6 +119,21 @@ def test_the_order_book_is_ordered_and_repeatable(venue: SimulatedVenue, coin: s
     assert len(venue.order_book(instrument, 10**9).asks) == 500
 
 
+def test_a_part_of_a_minute_is_what_its_seconds_showed(venue: SimulatedVenue, clock: SteppedClock) -> None:
+    bitcoin, minute = venue.instrument("BTC"), floor_ms(NOW, MINUTE_MS)
+    prices = MARKET.seconds("BTC", minute).tolist()
+    found = venue.span(bitcoin, from_ms(minute + 3_000), from_ms(minute + 20_000))
+    assert found is not None
+    assert (found.time, found.open, found.close) == (minute + 3_000, prices[3], prices[19])
+    assert (found.high, found.low) == (max(prices[3:20]), min(prices[3:20]))
+    # 23.456 seconds of the minute have passed: nothing of what comes is told.
+    ahead = venue.span(bitcoin, from_ms(minute + 10_000), from_ms(minute + MINUTE_MS))
+    assert ahead is not None
+    assert (ahead.close, ahead.high) == (prices[23], max(prices[10:24]))
+    assert venue.span(bitcoin, from_ms(minute + 30_000), from_ms(minute + MINUTE_MS)) is None
+    assert venue.span(bitcoin, from_ms(0), from_ms(5_000)) is None
+
+
 def test_funding_is_for_perpetuals_and_not_of_the_future(venue: SimulatedVenue, clock: SteppedClock) -> None:
     start, end = from_ms(NOW - 3 * DAY_MS), from_ms(NOW + 9 * DAY_MS)
     assert venue.funding(venue.instrument("BTC", "spot"), start, end) == []
