@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar
 
 from flask import g, request
@@ -14,7 +15,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from domain.errors import InvalidValue, field_path
 from web.openapi import current_operation
-from web.schemas import INT64_MAX, Query
+from web.schemas import COIN_SYMBOL_PATTERN, INT64_MAX, Query
 
 # Far deeper than any rule set; keeps recursive code below safe from a body made of brackets.
 MAX_DEPTH = 40
@@ -148,5 +149,30 @@ def invalid(error: ValidationError, model: type[BaseModel] | None = None) -> Inv
         return InvalidValue(f"{text} {_('Known are: %(names)s.', names=known)}" if known else text, field=field)
     if kind == "missing":
         return InvalidValue(_("'%(name)s' is missing.", name=field), field=field)
-    message = first["msg"].removeprefix("Value error, ")
-    return InvalidValue(_("'%(name)s' is not valid: %(why)s.", name=field or _("body"), why=message), field=field)
+    why = _words(kind, first.get("ctx", {})) or first["msg"].removeprefix("Value error, ")
+    return InvalidValue(_("'%(name)s' is not valid: %(why)s.", name=field or _("body"), why=why), field=field)
+
+
+def _words(kind: str, limits: Mapping[str, Any]) -> str | None:
+    """What people are told of the most frequent complaints; pydantic's own words speak of inputs and patterns."""
+
+    def bound(name: str) -> str:
+        value = limits[name]
+        return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"
+
+    match kind, limits.get("pattern"):
+        case "greater_than_equal", _any:
+            return str(_("use %(n)s or more", n=bound("ge")))
+        case "less_than_equal", _any:
+            return str(_("use %(n)s or less", n=bound("le")))
+        case "greater_than", _any:
+            return str(_("use more than %(n)s", n=bound("gt")))
+        case "less_than", _any:
+            return str(_("use less than %(n)s", n=bound("lt")))
+        case "string_too_long", _any:
+            return str(_("use %(n)s characters at most", n=bound("max_length")))
+        case "string_pattern_mismatch", r"\S":
+            return str(_("it must not be blank"))
+        case "string_pattern_mismatch", pattern if pattern == COIN_SYMBOL_PATTERN:
+            return str(_("use 1 to 20 letters, digits, . - _"))
+    return None

@@ -75,6 +75,18 @@ def test_a_day_can_be_jumped_to(fast_server: Server, open_page: Open, page: Page
     expect(page.locator(LAST_CLOSE)).not_to_contain_text("2023")
 
 
+def test_a_day_before_the_first_candle_says_what_to_do(fast_server: Server, open_page: Open, page: Page) -> None:
+    from playwright.sync_api import expect
+
+    open_page(fast_server, "/charts?coin=BTC&interval=1h")
+    expect(page.locator("#chart")).to_have_attribute("data-state", "ready", timeout=10_000)
+    page.locator("#jump-to").fill("1999-05-01")
+    page.locator("#jump-to").press("Enter")
+    expect(page.locator("#chart")).to_have_attribute("data-state", "empty", timeout=10_000)
+    page.locator("#chart").get_by_role("button", name="Go to the latest").click()
+    expect(page.locator("#chart")).to_have_attribute("data-state", "ready", timeout=10_000)
+
+
 def test_trades_of_a_model_are_listed_and_shown(fast_server: Server, open_page: Open, page: Page, api: Any) -> None:
     from playwright.sync_api import expect
 

@@ -41,6 +41,27 @@ def test_prices_move_on_the_dashboard(fast_server: Server, open_page: Open, page
     assert float(cell.inner_text().replace(",", "")) > 0
 
 
+def test_the_totals_agree_with_each_other_while_they_move(
+    fast_server: Server, open_page: Open, page: Page, api: Any
+) -> None:
+    """What a push moves, every figure made of it moves too: the day's percent is the day's money over its start."""
+    from playwright.sync_api import expect
+
+    made = {"name": "Moving", "kind": "hold", "interval": "1m", "coins": ["BTC", "DOGE"]}
+    model = api(fast_server, "POST", "/api/models", made)
+    open_page(fast_server, "/")
+    expect(page.locator("#positions-table tbody tr", has_text="Moving").first).to_be_visible(timeout=15_000)
+    total = page.locator("#total-value")
+    for _turn in range(3):
+        expect(total).not_to_have_text(total.inner_text(), timeout=10_000)
+        value, today, percent = page.evaluate(
+            """() => ["total-value", "pnl-today", "pnl-today-hint"]
+                .map((id) => Number(document.getElementById(id).innerText.replace(/[,%]/g, "")))"""
+        )
+        assert abs(percent - 100 * today / (value - today)) < 0.006
+    api(fast_server, "DELETE", f"/api/models/{model['id']}")
+
+
 def test_a_live_table_keeps_its_rows(fast_server: Server, open_page: Open, page: Page) -> None:
     """Only the cells that change are replaced: a tooltip, a selection or a focused link lives on."""
     from playwright.sync_api import expect

@@ -61,6 +61,10 @@ def test_a_model_is_made_run_edited_and_deleted(
     page.get_by_role("button", name="Edit", exact=True).click()
     form = page.locator("#model-form")
     expect(form.get_by_label("Kind")).to_be_disabled()
+    form.get_by_label("Fee, each side").fill("150")
+    form.get_by_role("button", name="Save changes").click()
+    expect(form.locator(".input-group:has([name=fee_percent]) + .invalid-feedback")).to_be_visible()
+    form.get_by_label("Fee, each side").fill("0.05")
     form.get_by_label("Name", exact=True).fill("Renamed")
     form.get_by_label("Highest leverage").fill("3")
     form.get_by_role("button", name="Save changes").click()
@@ -80,11 +84,13 @@ def test_a_group_goes_into_a_pool_at_once(fast_server: Server, open_page: Open, 
 
     model = api(fast_server, "POST", "/api/models", {"name": "Pooled", "kind": "hold", "status": "paused"})
     open_page(fast_server, f"/models/{model['id']}")
+    expect(page.locator("#pool-empty")).to_contain_text("trades nothing")
     page.locator("#pool-groups").get_by_role("button", name="Meme").click()
     expect(page.locator("#toasts")).to_contain_text("added")
     count = len(api(fast_server, "GET", f"/api/models/{model['id']}/coins"))
     assert count > 3
     expect(page.locator("#pool-table tbody tr")).to_have_count(count)
+    expect(page.locator("#pool-empty")).to_be_hidden()
     api(fast_server, "DELETE", f"/api/models/{model['id']}")
 
 

@@ -275,3 +275,20 @@ def test_an_undocumented_route_stops_the_start(small_app: Flask) -> None:
     other.add_url_rule("/api/secret", "secret", lambda: "x")
     with pytest.raises(RuntimeError, match="/api/secret"):
         register_documentation(other)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "words"),
+    [
+        ("/api/coins", {"symbol": "A B/<b>", "name": "x"}, "symbol", "use 1 to 20 letters, digits, . - _"),
+        ("/api/coins", {"symbol": "A", "name": "  "}, "name", "it must not be blank"),
+        ("/api/coins", {"symbol": "A", "name": "x" * 81}, "name", "use 80 characters at most"),
+        ("/api/coins", {"symbol": "A", "name": "x", "market_cap_rank": 0}, "market_cap_rank", "use 1 or more"),
+        ("/api/coins", {"symbol": "A", "name": "x", "market_cap_rank": 10**7}, "market_cap_rank",
+         "use 1,000,000 or less"),
+    ],
+)  # fmt: skip
+def test_frequent_complaints_speak_to_people(
+    open_web: FlaskClient, path: str, body: dict[str, Any], field: str, words: str
+) -> None:
+    assert refused(open_web.post(path, json=body), 422, field) == f"'{field}' is not valid: {words}."

@@ -24,7 +24,14 @@ export class ModelForm {
     form.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.defaultPrevented) cancel();
     });
-    onSubmit(form, (values) => save(this.#body(values)));
+    onSubmit(form, async (values) => {
+      try {
+        await save(this.#body(values));
+      } catch (error) {
+        if (error.field === "trade_fee_rate") error.field = "fee_percent"; // the form asks for percent
+        throw error;
+      }
+    });
   }
 
   #offerStrategies(strategies) {

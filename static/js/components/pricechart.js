@@ -101,7 +101,9 @@ export class PriceChart {
   #applyDigits() {
     const digits = tickDigits(this.tick) ?? digitsOf(this.bars.slice(-200));
     this.digits = digits;
-    this.candles.applyOptions({ priceFormat: { type: "custom", minMove: 10 ** -digits, formatter: (x) => new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(x) } });
+    const format = new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    // The room below low prices is the volume's: no price is negative.
+    this.candles.applyOptions({ priceFormat: { type: "custom", minMove: 10 ** -digits, formatter: (x) => (x < 0 ? "" : format.format(x)) } });
   }
 
   #candle(bar) {

@@ -32,7 +32,7 @@ const state = {
   at: Number(asked.get("at")) || null,
 };
 
-const chartPanel = new Panel("#chart");
+const chartPanel = new Panel("#chart", { empty: { text: t("There is no candle at or before that time. Choose a later one, or other candles above."), action: { label: t("Go to the latest"), onclick: () => $("#to-now").click() } } });
 const marksPanel = new Panel("#marks", { empty: { text: t("Choose a model above to see its trades in this coin.") } });
 
 let chart = null;

@@ -199,10 +199,15 @@ function repaintSoon(what) {
 function retotal() {
   const totals = state.totals;
   totals.unrealized_pnl = state.positions.reduce((sum, row) => sum + row.unrealized_pnl, 0);
+  totals.margin_used = state.models.reduce((sum, model) => sum + model.margin_used, 0);
   const before = totals.total_value;
   totals.total_value = state.models.reduce((sum, model) => sum + model.total_value, 0);
   totals.return_percentage = totals.initial_capital ? (totals.total_value / totals.initial_capital - 1) * 100 : null;
-  if (typeof totals.pnl_today === "number") totals.pnl_today += totals.total_value - before;
+  if (typeof totals.pnl_today === "number") {
+    totals.pnl_today += totals.total_value - before;
+    const atMidnight = totals.total_value - totals.pnl_today;
+    totals.pnl_today_percent = atMidnight > 0 ? (totals.pnl_today / atMidnight) * 100 : null;
+  }
   paintTotals(totals);
 }
 

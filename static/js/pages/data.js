@@ -2,7 +2,7 @@
 
 import { $, fill, h, pageData } from "../core/dom.js";
 import { ApiError, api } from "../core/api.js";
-import { compact, day, duration, int, num, utc } from "../core/format.js";
+import { DASH, compact, day, duration, int, num, utc } from "../core/format.js";
 import { ngettext, t } from "../core/i18n.js";
 import { live } from "../core/live.js";
 import { Panel, resource } from "../components/panel.js";
@@ -93,6 +93,7 @@ function draw() {
   const found = rows.filter((row) => (!typed || row.symbol.toLowerCase().includes(typed) || row.coin?.toLowerCase() === typed)
     && (!filters.place.value || placeOf(row) === filters.place.value) && (!filters.interval.value || row.interval === filters.interval.value));
   table.setRows(found);
+  $("#series-none").hidden = found.length > 0;
   $("#series .note")?.remove();
   const words = ngettext("%(num)s series", "%(num)s series", found.length);
   $("#series h2").after(h("span", { class: "note" }, found.length < rows.length ? t("%(found)s of %(all)s", { found: found.length, all: rows.length }) : words, ", ", t("%(n)s candles", { n: compact(found.reduce((sum, row) => sum + row.rows, 0)) })));
@@ -165,7 +166,7 @@ function drawFiles() {
   fill(submit, files.length ? ngettext("Import %(num)s file", "Import %(num)s files", files.length) : t("Import"));
 }
 
-const sizeWords = (bytes) => (bytes < MB ? t("%(n)s kB", { n: num(bytes / 1024, 0) }) : t("%(n)s MB", { n: num(bytes / MB, 1) }));
+const sizeWords = (bytes) => (bytes < 1024 ? t("%(n)s bytes", { n: int(bytes) }) : bytes < MB ? t("%(n)s kB", { n: num(bytes / 1024, 0) }) : t("%(n)s MB", { n: num(bytes / MB, 1) }));
 
 // fetch() does not tell how much of a body has been sent.
 function send(data, onProgress) {
@@ -269,7 +270,7 @@ function showReport(report) {
   const { totals } = report;
   const figures = [[t("Files"), totals.files], [t("Not read"), totals.errors, "down"], [t("Rows"), totals.rows], [t("Stored"), totals.stored, "up"], [t("Already there"), totals.unchanged], [t("Different"), totals.different, "warn"], [t("Replaced"), totals.replaced], [t("Refused"), totals.refused, "down"]];
   fill($("#import-figures"), figures.map(([label, value, look]) => h("div", { class: "figure" }, h("dt", null, label), h("dd", { class: `num ${value && look ? look : ""}` }, int(value)))));
-  const count = (key, label, look = "") => ({ key, label, align: "n", cell: (row) => h("span", { class: row[key] ? look : "quiet" }, int(row[key])) });
+  const count = (key, label, look = "") => ({ key, label, align: "n", cell: (row) => (row.error ? h("span", { class: "dash" }, DASH) : h("span", { class: row[key] ? look : "quiet" }, int(row[key]))) });
   const box = $("#import-files");
   fill(box);
   new DataTable(box, {

@@ -66,6 +66,7 @@ const portfolio = resource({
   read: (signal) => api.get(`${url}/portfolio`, null, { signal }),
   isEmpty: (found) => {
     paintPortfolio(found);
+    if (equity.data?.length) drawEquity(equity.data);
     return !found.positions.length;
   },
   source: prices,
@@ -82,18 +83,24 @@ const RANGES = [["day", t("1 day"), 86_400e3], ["week", t("1 week"), 7 * 86_400e
 let range = "all";
 let chart = null;
 
+// Snapshots are minutes apart: the line ends where the account is now, or the two would disagree.
+function drawEquity(rows) {
+  const now = portfolio.data;
+  const points = rows.map((row) => [row.timestamp, row.equity]);
+  if (now && now.timestamp > points[points.length - 1][0]) points.push([now.timestamp, now.total_value]);
+  chart ??= new TimeChart($("#equity-chart"), { label: t("Equity over time"), legend: false });
+  chart.set([{ name: model.name, color, points, area: true, areaTo: "start" }]);
+}
+
 const equity = resource({
   panels: [panels.equity],
   read: (signal) => {
     const span = RANGES.find(([name]) => name === range)[2];
     return api.get(`${url}/equity`, { limit: POINTS, start: span ? Math.floor(marketNow() - span) : null }, { signal });
   },
-  isEmpty: (rows) => rows.length < 2,
+  isEmpty: (rows) => !rows.length,
   source: ledger,
-  paint: (rows) => {
-    chart ??= new TimeChart($("#equity-chart"), { label: t("Equity over time"), legend: false });
-    chart.set([{ name: model.name, color, points: rows.map((row) => [row.timestamp, row.equity]), area: true, areaTo: "start" }]);
-  },
+  paint: drawEquity,
   every: 30_000,
 });
 segmented($("#equity .panel-tools"), RANGES.map(([value, label]) => ({ value, label })), range, (value) => {
@@ -182,7 +189,7 @@ async function change1(row, body) {
 const poolTable = new DataTable($("#pool-table"), {
   caption: t("Pool"), tall: true, rowKey: (row) => row.id, rowClass: (row) => (row.is_enabled ? null : "is-off"),
   columns: [
-    { key: "symbol", label: t("Coin"), cell: (row) => h("span", null, coinCell(row.symbol), " ", h("span", { class: "quiet" }, row.name ?? "")) },
+    { key: "symbol", label: t("Coin"), rest: true, cell: (row) => [coinCell(row.symbol), " ", h("span", { class: "quiet", title: row.name ?? null }, row.name ?? "")] },
     { key: "is_enabled", label: t("Trades"), cell: (row) => h("span", { class: "form-check form-switch" }, h("input", {
       type: "checkbox", role: "switch", class: "form-check-input", checked: row.is_enabled, "aria-label": t("%(coin)s may be traded", { coin: row.symbol }),
       onchange: (event) => change1(row, { is_enabled: event.target.checked }),
@@ -203,6 +210,7 @@ function paintPool(rows) {
   if (poolPicker.value !== null) poolPicker.set(null);
   poolTable.setRows(rows, { flashNew: true });
   $("#pool-table").hidden = !rows.length;
+  $("#pool-empty").hidden = Boolean(rows.length);
 }
 
 const poolRows = resource({ panels: [panels.pool], read: (signal) => api.get(`${url}/coins`, null, { signal }), source: ledger, paint: paintPool });
@@ -264,6 +272,7 @@ async function save(body) {
   paintSettings();
   closeForm();
   portfolio.refresh();
+  equity.refresh(); // another capital moves where the line begins
 }
 
 function closeForm() {
