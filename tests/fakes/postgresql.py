@@ -7,13 +7,18 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    import psycopg
 
 # Written as it has to be in an address: a log that shows it, encoded or not, is found by its first part.
 PASSWORD = "hunter2/x"
@@ -66,7 +71,7 @@ class PostgreSQL:
             raise
 
     @property
-    def _as(self) -> dict[str, object]:
+    def _as(self) -> dict[str, Any]:
         if self._account is None:
             return {}
         return {"user": self._account[0], "group": self._account[1], "extra_groups": []}
@@ -127,9 +132,9 @@ class PostgreSQL:
         return True
 
     def stop(self) -> None:
-        """At once, as after a loss of power of the sessions: connections are cut off."""
+        """Cuts all connections off."""
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(2)  # SIGINT: PostgreSQL's fast shutdown
+            self._process.send_signal(signal.SIGINT)  # the fast shutdown, which waits for nobody
             self._process.wait(START_S)
         self._process = None
 
@@ -137,14 +142,18 @@ class PostgreSQL:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def run(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
-        """One statement as an outsider."""
+    def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
+        """A connection of an outsider; each statement is a transaction."""
         import psycopg
 
-        address = {"host": "127.0.0.1", "port": self.port, "user": "curlew", "password": PASSWORD, "dbname": database}
-        with psycopg.connect(**address, autocommit=True, connect_timeout=5) as connection:
-            done = connection.execute(statement)
-            return done.fetchall() if done.description else []
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user="curlew", password=PASSWORD, dbname=database,
+            autocommit=True, connect_timeout=5,
+        )  # fmt: skip
+
+    def run(self, statement: str, *values: object) -> None:
+        with self.connect() as connection:
+            connection.execute(statement, values or None)
 
     def new_database(self, options: str = "") -> str:
         """Address of an empty database, in the form that hosts of PostgreSQL give."""
