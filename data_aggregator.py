@@ -194,7 +194,7 @@ class MarketData:
         if failures and not found:
             raise NoSource(f"no source answers for {', '.join(coins)} ({'; '.join(failures)})")
         for quote in found.values():
-            self._cache.put(f"price:{market}:{quote.coin}", quote, now + self._price_ttl_ms)
+            self._cache.put(f"price:{market}:{quote.coin}", quote, now + self._price_ttl_ms, now)
         return found
 
     def freshness(self, quote: Quote) -> Freshness:
@@ -273,7 +273,7 @@ class MarketData:
             made = self._cache.once(key, lambda: source.candles(instrument, interval, start, end))
             # Closed bars do not change, but a span that reaches beyond them is not complete yet.
             if len(made) <= MAX_BARS and end_ms <= floor_ms(now, interval_ms(interval)):
-                self._cache.put(key, made, now + self._kline_ttl_ms)
+                self._cache.put(key, made, now + self._kline_ttl_ms, now)
             return made
 
         return self._first(coin, market or PERP, fetch, venue)

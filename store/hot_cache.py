@@ -7,22 +7,20 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
+SWEPT = 4
+
 
 @dataclass(frozen=True, slots=True)
 class CacheCounts:
-    """Since the start of the process. `rate` is None before anybody asked."""
+    """Since the start of the process."""
 
     hits: int
     misses: int
-
-    @property
-    def rate(self) -> float | None:
-        asked = self.hits + self.misses
-        return self.hits / asked if asked else None
 
 
 class HotCache:
@@ -46,18 +44,22 @@ class HotCache:
         with self._lock:
             found = self._kept.get(key)
             if found is None or now_ms >= found[0]:
+                self._kept.pop(key, None)
                 self._misses += 1
                 return None
             self._hits += 1
             self._kept.move_to_end(key)
             return found[1]
 
-    def put(self, key: str, value: Any, until_ms: int) -> None:
+    def put(self, key: str, value: Any, until_ms: int, now_ms: int) -> None:
         if not self._enabled:
             return
         with self._lock:
             self._kept[key] = (until_ms, value)
             self._kept.move_to_end(key)
+            # What nobody asked for again goes when it is out of date: the oldest, a few with each that comes.
+            for old in [name for name, (until, _) in islice(self._kept.items(), SWEPT) if until <= now_ms]:
+                del self._kept[old]
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
 

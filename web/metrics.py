@@ -1,4 +1,4 @@
-"""GET /metrics for Prometheus: requests, latency, models and their equity."""
+"""GET /metrics for Prometheus: requests, latency, models and their equity, the cache of prices."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import structlog
 from flask import Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
+from data_aggregator import MarketData
 from database import AccountSnapshot, Database, Model
 
 log = structlog.get_logger(__name__)
@@ -54,12 +55,28 @@ class ModelCollector(Collector):
         yield equity
 
 
+class CacheCollector(Collector):
+    """How often a price, candle or order book was at hand."""
+
+    def __init__(self, market: MarketData) -> None:
+        self._market = market
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._market.cache_counts()
+        asked = CounterMetricFamily("curlew_cache_lookups", "Lookups in the hot cache", labels=["result"])
+        asked.add_metric(["hit"], counts.hits)
+        asked.add_metric(["miss"], counts.misses)
+        yield asked
+
+
 def register_metrics(app: Flask) -> None:
     """Counts requests by route, and serves the counts with a registry of this app's own."""
     registry = CollectorRegistry()
     requests = Counter("curlew_http_requests", "Requests answered", ["method", "route", "status"], registry=registry)
     seconds = Histogram("curlew_http_request_seconds", "Time to answer", ["route"], buckets=_BUCKETS, registry=registry)
-    registry.register(ModelCollector(app.extensions["curlew"].database))
+    services = app.extensions["curlew"]
+    registry.register(ModelCollector(services.database))
+    registry.register(CacheCollector(services.market))
 
     @app.before_request
     def _start() -> None:

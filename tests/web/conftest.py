@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from store.hot_cache import CacheCounts
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -34,6 +36,9 @@ class QuietMarket:
 
     def health(self) -> dict[str, _Health]:
         return {"simulated": self.state}
+
+    def cache_counts(self) -> CacheCounts:
+        return CacheCounts(hits=3, misses=1)
 
     def fail(self, error: str) -> None:
         self.state = _Health("down", None, error)

@@ -256,5 +256,7 @@ def test_metrics_count(small_app: Flask, web: FlaskClient) -> None:
     assert 'method="other"' in text
     assert "STRANGE" not in text
     assert 'curlew_models{status="running"} 1.0' in text
+    assert 'curlew_cache_lookups_total{result="hit"} 3.0' in text
+    assert 'curlew_cache_lookups_total{result="miss"} 1.0' in text
     assert f'curlew_model_equity_dollars{{id="{model}",name="Odd \\"name\\"\\n"}} 20.0' in text
     assert f"curlew_http_request_seconds_count{{{route}}} 3.0" in text
