@@ -17,6 +17,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, Integer, MetaData, Numeric, String, Text
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy import event as sa_event
+from sqlalchemy import text as sql_text
 from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -280,11 +281,25 @@ class ModelCoinPool(Base):
 # -- what happened ------------------------------------------------------------------------
 
 
+# Most decisions leave everything as it is. Written out, because a partial index serves only its own words.
+WANTS_SOMETHING = sql_text("action <> 'HOLD'")
+
+
 class AiDecision(Base):
     """Every decision, whether or not it was acted on, of every kind of trader."""
 
     __tablename__ = "ai_decisions"
-    __table_args__ = (Index(None, "model_id", "timestamp_ms"), AUTOINCREMENT)
+    __table_args__ = (
+        Index(None, "model_id", "timestamp_ms"),
+        Index(
+            "ix_ai_decisions_wants_something",
+            "model_id",
+            "timestamp_ms",
+            sqlite_where=WANTS_SOMETHING,
+            postgresql_where=WANTS_SOMETHING,
+        ),
+        AUTOINCREMENT,
+    )
     id: Id = _id()
     model_id: Mapped[int] = _fk("models.id")
     timestamp_ms: Mapped[int] = _ms()

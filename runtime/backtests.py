@@ -107,6 +107,13 @@ class BacktestService:
             answer["report"] = {**report, "trades": trades}
         return answer
 
+    def head(self, run_id: int) -> dict[str, Any]:
+        """As `get`, without the report: for a page that reads that by itself."""
+        row, *heads = self._store.load_head(run_id)
+        head = self._describe(row, *heads)
+        head.pop("summary")
+        return head
+
     def cancel_or_remove(self, run_id: int) -> None:
         """Cancels what has not ended; removes what has, with its files."""
         row = self._store.load(run_id)

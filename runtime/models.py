@@ -237,6 +237,11 @@ class ModelService:
         self.models.get(model_id)
         return [decision_row(*row) for row in self.models.decisions(model_id, Page(limit, before, self._symbol(coin)))]
 
+    def latest_decisions(self, model_id: int, limit: int, *, is_without_hold: bool) -> Rows:
+        """As `decisions`, of all coins; `is_without_hold`: only those that wanted something."""
+        page = Page(limit, is_without_hold=is_without_hold)
+        return [decision_row(*row) for row in self.models.decisions(model_id, page)]
+
     def equity(
         self, model_id: int, limit: int = EQUITY_POINTS, before: int | None = None, start: int | None = None
     ) -> Rows:

@@ -18,6 +18,9 @@ from domain.trading import ClosedTrade
 
 # Rows of one write transaction: other writers get their turn in between.
 CHUNK_ROWS = 2_000
+_HEADS = select(Backtest, Backtest.report["settings"], Backtest.report["summary"]).options(
+    defer(Backtest.report, raiseload=True)
+)
 ENDED = ("done", "failed", "cancelled", "interrupted")
 
 
@@ -44,10 +47,18 @@ class BacktestStore:
 
     def load_recent(self, limit: int) -> list[tuple[Backtest, dict[str, Any] | None, dict[str, Any] | None]]:
         """(row, settings, summary), newest first. The rows come without their reports: those are a megabyte each."""
-        heads = select(Backtest, Backtest.report["settings"], Backtest.report["summary"])
-        query = heads.options(defer(Backtest.report, raiseload=True)).order_by(Backtest.id.desc()).limit(limit)
         with self._database.read() as session:
-            return [(row, settings, summary) for row, settings, summary in session.execute(query)]
+            found = session.execute(_HEADS.order_by(Backtest.id.desc()).limit(limit))
+            return [(row, settings, summary) for row, settings, summary in found]
+
+    def load_head(self, run_id: int) -> tuple[Backtest, dict[str, Any] | None, dict[str, Any] | None]:
+        """One such (row, settings, summary)."""
+        with self._database.read() as session:
+            found = session.execute(_HEADS.where(Backtest.id == run_id)).one_or_none()
+        if found is None:
+            raise NotFound(f"there is no backtest {run_id}")
+        row, settings, summary = found
+        return row, settings, summary
 
     def load_trades(self, run_id: int, limit: int) -> list[dict[str, Any]]:
         """The first `limit` rows of the trade list, in its order, with the contract's names."""

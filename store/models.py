@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from database import AiDecision, Coin, Database, Model, ModelCoinPool, Strategy
+from database import WANTS_SOMETHING, AiDecision, Coin, Database, Model, ModelCoinPool, Strategy
 from database import Fill as FillRow
 from database import LedgerEntry as EntryRow
 from database import Order as OrderRow
@@ -78,11 +78,12 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which rows of a log: newest first, before a time, of one coin."""
+    """Which rows of a log: newest first, before a time, of one coin; of decisions, those that are not HOLD."""
 
     limit: int = 50
     before_ms: int | None = None
     coin: str | None = None
+    is_without_hold: bool = False
 
 
 class ModelStore:
@@ -195,6 +196,8 @@ class ModelStore:
     def decisions(self, model_id: int, page: Page) -> list[tuple[AiDecision, list[int]]]:
         """Decisions with the ids of their orders, newest first."""
         query = _paged(select(AiDecision).where(AiDecision.model_id == model_id), AiDecision, page)
+        if page.is_without_hold:
+            query = query.where(WANTS_SOMETHING)
         with self._database.read() as session:
             return _with_orders(session, query)
 

@@ -13,8 +13,6 @@ from store.snapshots import SnapshotStore
 from web.shell import is_simulated
 
 LATEST_ROWS = 30
-# A pool of ten coins gives ten decisions a candle, most of them HOLD.
-DECISIONS_READ = 200
 EQUITY_POINTS = 600
 # Coins to show where no model has a pool yet.
 TOP_COINS = 10
@@ -47,8 +45,12 @@ def _latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _latest_decisions(ids: list[int]) -> list[dict[str, Any]]:
     """Those that wanted something; where there is none yet, those that left everything as it is."""
-    rows = [row for id_ in ids for row in services().models.decisions(id_, limit=DECISIONS_READ)]
-    return _latest(row for row in rows if row["action"] != "HOLD") or _latest(rows)
+
+    def read(*, is_without_hold: bool) -> list[dict[str, Any]]:
+        read_one = services().models.latest_decisions
+        return _latest(row for id_ in ids for row in read_one(id_, LATEST_ROWS, is_without_hold=is_without_hold))
+
+    return read(is_without_hold=True) or read(is_without_hold=False)
 
 
 def _models(now: int, equity_points: int) -> list[dict[str, Any]]:

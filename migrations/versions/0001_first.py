@@ -239,6 +239,7 @@ def upgrade():
     )
     with op.batch_alter_table('ai_decisions', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_ai_decisions_model_id_timestamp_ms'), ['model_id', 'timestamp_ms'], unique=False)
+        batch_op.create_index('ix_ai_decisions_wants_something', ['model_id', 'timestamp_ms'], unique=False, sqlite_where=sa.text("action <> 'HOLD'"), postgresql_where=sa.text("action <> 'HOLD'"))
 
     op.create_table('ledger_entries',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
@@ -418,6 +419,7 @@ def downgrade():
 
     op.drop_table('ledger_entries')
     with op.batch_alter_table('ai_decisions', schema=None) as batch_op:
+        batch_op.drop_index('ix_ai_decisions_wants_something', sqlite_where=sa.text("action <> 'HOLD'"), postgresql_where=sa.text("action <> 'HOLD'"))
         batch_op.drop_index(batch_op.f('ix_ai_decisions_model_id_timestamp_ms'))
 
     op.drop_table('ai_decisions')

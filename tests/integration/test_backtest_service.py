@@ -59,6 +59,16 @@ def _dispose(database: Database) -> None:
     database.engine.dispose()
 
 
+def test_the_head_of_a_page_reads_no_report(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = world.finished(BODY)
+    whole = world.service.get(run_id)
+    monkeypatch.setattr(BacktestStore, "load_trades", lambda *_: pytest.fail("trades were read"))
+    monkeypatch.setattr(BacktestStore, "load", lambda *_: pytest.fail("the report was read"))
+    assert {**world.service.head(run_id), "report": whole["report"]} == whole
+    with pytest.raises(NotFound):
+        world.service.head(run_id + 1)
+
+
 def test_a_run_is_kept_whole_and_announced(world: World) -> None:
     run_id = world.finished(BODY)
     run = world.service.get(run_id)

@@ -7,6 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import insert, select, text
+
+from database import WANTS_SOMETHING, AiDecision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +57,40 @@ def test_the_dashboard_of_an_empty_workspace_invents_nothing(client: FlaskClient
     assert overview["totals"]["pnl_today"] is None
     assert len(overview["coins"]) == 10  # the largest coins' prices are known all the same
     assert '<dd class="num" id="total-value">–</dd>' in answer.text
+
+
+def test_the_overview_shows_the_last_decisions_that_wanted_something(app: Flask, client: FlaskClient) -> None:
+    body = {"name": "One", "kind": "hold", "coins": ["BTC"], "initial_capital": 4000.0}
+    model_id = client.post("/api/models", json=body).get_json()["id"]
+    database = app.extensions["curlew"].database
+
+    def decide(time_ms: int, action: str) -> None:
+        with database.write() as session:
+            session.add(AiDecision(model_id=model_id, timestamp_ms=time_ms, coin="BTC", action=action))
+
+    def shown() -> list[tuple[int, str]]:
+        rows = client.get("/api/overview").get_json()["decisions"]
+        return [(row["timestamp"], row["action"]) for row in rows]
+
+    decide(1, "HOLD")
+    assert shown() == [(1, "HOLD")]
+    decide(2, "LONG")
+    with database.write() as session:
+        silent = {
+            "model_id": model_id,
+            "coin": "BTC",
+            "action": "HOLD",
+            "reasoning": "",
+            "executed": False,
+            "verdicts": [],
+        }
+        session.execute(insert(AiDecision), [{**silent, "timestamp_ms": 3 + n} for n in range(500)])
+    assert shown() == [(2, "LONG")]
+    with database.read() as session:
+        query = select(AiDecision.id).where(AiDecision.model_id == model_id, WANTS_SOMETHING)
+        sql = str(query.order_by(AiDecision.timestamp_ms.desc()).compile(compile_kwargs={"literal_binds": True}))
+        plan = session.execute(text(f"EXPLAIN QUERY PLAN {sql}")).all()
+    assert "ix_ai_decisions_wants_something" in str(plan)
 
 
 def test_the_overview_adds_up(client: FlaskClient) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Blueprint, render_template, request
 
 from domain.times import INTERVALS_MS
@@ -25,9 +23,8 @@ def backtests() -> str:
 
 @bp.get("/backtest/<int:run_id>")
 def backtest(run_id: int) -> str:
-    run = services().backtests.get(run_id)
-    first_paint: dict[str, Any] = {**run, "report": None}
-    return render_template("backtest.html", run=run, page_data={"run": first_paint})
+    run = {**services().backtests.head(run_id), "report": None}
+    return render_template("backtest.html", run=run, page_data={"run": run})
 
 
 @bp.get("/backtest/compare")
