@@ -43,3 +43,14 @@ def test_every_word_of_the_scripts_is_collected(catalogue: set[str]) -> None:
 
 def test_words_of_templates_are_collected(catalogue: set[str]) -> None:
     assert {"Dashboard", "Skip to the content", "Risk limits"} <= catalogue
+
+
+def test_every_limit_has_a_name_for_people() -> None:
+    """A verdict is stored under the limit's key; the page shows the name that people know it by."""
+    from risk.build import build_rules
+
+    script = (ROOT / "static" / "js" / "components" / "columns.js").read_text()
+    names = re.search(r"const RULE = \(\) => \(\{(.*?)\}\);", script, re.DOTALL)
+    assert names is not None
+    named = set(re.findall(r"(\w+): t\(", names.group(1)))
+    assert {rule.name for rule in build_rules({}, "llm")} <= named

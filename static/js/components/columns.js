@@ -58,9 +58,12 @@ export function positionColumns({ models = null } = {}) {
 
 const pnlPercent = (row) => (row.margin > 0 ? (row.unrealized_pnl / row.margin) * 100 : null);
 
+// A stop that a limit sets where none was asked for cuts nothing down.
+const isCut = (verdict) => verdict.result === "clamp" && verdict.asked !== null;
+
 export function outcomeChip(row) {
   const verdicts = row.verdicts ?? [];
-  if (row.executed && verdicts.some((one) => one.result === "clamp")) return h("span", { class: "chip is-accent", title: t("Ordered, cut down to a limit") }, t("Clamped"));
+  if (row.executed && verdicts.some(isCut)) return h("span", { class: "chip is-accent", title: t("Ordered, cut down to a limit") }, t("Clamped"));
   if (row.executed) return h("span", { class: "chip is-up" }, t("Ordered"));
   const no = verdicts.find((one) => one.result === "refuse");
   if (no) return h("span", { class: "chip is-warn", title: no.reason }, t("Refused"));
@@ -82,7 +85,7 @@ const RULE = () => ({
   max_position_size_percent: t("Largest position"), max_leverage: t("Highest leverage"), max_open_positions: t("Most open positions"),
   max_gross_exposure_percent: t("Gross exposure"), min_confidence: t("Least confidence"), max_daily_trades: t("Opens a day"),
   max_daily_loss_percent: t("Daily loss"), stop_loss_percent: t("Stop-loss"), take_profit_percent: t("Take-profit"),
-  liquidation_distance: t("Stop before liquidation"),
+  stop_before_liquidation: t("Stop before liquidation"), coin_pool: t("Coins of the pool"),
 });
 const RESULT = { pass: ["is-quiet", () => t("Pass")], clamp: ["is-accent", () => t("Clamped")], refuse: ["is-warn", () => t("Refused")] };
 
@@ -107,7 +110,7 @@ export function decisionDetails(row) {
         h("thead", null, h("tr", null, [[t("Limit")], [t("Answer")], [t("Asked"), "n"], [t("Allowed"), "n"], [t("Reason")]].map(([label, look]) => h("th", { scope: "col", class: look ?? null }, label)))),
         h("tbody", null, row.verdicts.map((one) => h("tr", null,
           h("td", null, names[one.rule] ?? one.rule),
-          h("td", null, h("span", { class: `chip ${RESULT[one.result]?.[0] ?? ""}` }, RESULT[one.result]?.[1]() ?? one.result)),
+          h("td", null, h("span", { class: `chip ${RESULT[one.result]?.[0] ?? ""}` }, one.result === "clamp" && !isCut(one) ? t("Set") : RESULT[one.result]?.[1]() ?? one.result)),
           h("td", { class: "n" }, num(one.asked, 2, 0)), h("td", { class: "n" }, num(one.allowed, 2, 0)), h("td", { class: "wrap" }, one.reason))))))
       : h("p", { class: "quiet" }, t("No limit was asked: nothing was to be opened.")));
 }
