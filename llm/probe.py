@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,8 +58,29 @@ def _names(payload: Any) -> tuple[str, ...] | None:
 
 
 def probe(api_url: str, api_key: str | None, timeout_s: float = TIMEOUT_S) -> Probe:
-    """GET {api_url}/models. Never raises for what the other side does."""
+    """GET {api_url}/models; all of it, looking up the name included, within `timeout_s`.
+
+    Never raises for what the other side does.
+    """
+    # Timeouts of sockets bound each read: who sends a byte now and then would hold the caller for hours.
+    asked: Future[Probe] = Future()
+
+    def work() -> None:
+        try:
+            asked.set_result(_ask(api_url, api_key, timeout_s))
+        except BaseException as error:  # noqa: BLE001 - the outermost edge of a thread; raised by whoever waits
+            asked.set_exception(error)
+
+    threading.Thread(target=work, name="probe", daemon=True).start()
+    try:
+        return asked.result(timeout_s)
+    except TimeoutError:
+        return Probe(False, round(timeout_s * 1000), error=f"no answer within {timeout_s:g} s")
+
+
+def _ask(api_url: str, api_key: str | None, timeout_s: float) -> Probe:
     import requests
+    import urllib3
 
     session = requests.Session()
     session.auth = lambda prepared: prepared  # else a login in ~/.netrc would take the place of the key
@@ -82,19 +105,29 @@ def probe(api_url: str, api_key: str | None, timeout_s: float = TIMEOUT_S) -> Pr
             ) as answer,
         ):
             status = answer.status_code
-            raw = answer.raw.read(MAX_BYTES + 1, decode_content=True) if status == 200 else b""
+            raw = _body(answer.raw, started + timeout_s) if status == 200 else b""
     except InvalidValue as error:
         return failed(str(error))
     except (requests.Timeout, TimeoutError):
         return failed(f"no answer within {timeout_s:g} s")
     # UnicodeError: a key or host that no header or name can carry.
-    except (requests.RequestException, OSError, UnicodeError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
         return failed(f"no connection ({type(error).__name__}); check the address")
     if status in {401, 403}:
         return failed(f"the key was refused (HTTP {status})")
     if status != 200:
         return failed(f"HTTP {status} from {api_url.rstrip('/')}/models; check the address")
     return _read(raw, round((time.perf_counter() - started) * 1000))
+
+
+def _body(stream: Any, deadline: float) -> bytes:
+    """At most a byte more than is allowed, as it comes; TimeoutError beyond `deadline`."""
+    found = b""
+    while len(found) <= MAX_BYTES and (piece := stream.read1(MAX_BYTES + 1 - len(found), decode_content=True)):
+        found += piece
+        if time.perf_counter() > deadline:
+            raise TimeoutError
+    return found
 
 
 def _read(raw: bytes, latency_ms: int) -> Probe:

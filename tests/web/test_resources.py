@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -80,11 +82,24 @@ class Endpoint(BaseHTTPRequestHandler):
             status, body = 401, ""
         if self.path == "/slow/models":
             self.server.patience.wait(10)  # type: ignore[attr-defined]
+        if self.path in {"/body/models", "/head/models"}:
+            self.trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n" + b"\r\n" * (self.path == "/body/models"))
+            return
+        if self.path == "/cut/models":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+            self.close_connection = True
+            return
         self.send_response(status)
         self.send_header("Location", "http://127.0.0.1:1/elsewhere")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
+
+    def trickle(self, head: bytes) -> None:
+        with suppress(OSError):
+            self.wfile.write(head)
+            while not self.server.patience.wait(0.05):  # type: ignore[attr-defined]
+                self.wfile.write(b"x")
 
     def log_message(self, *_args: Any) -> None:
         """Keeps quiet."""
@@ -146,9 +161,24 @@ def test_a_slow_endpoint_is_given_up(endpoint: Any) -> None:
     assert "no answer within 0.2 s" in (probe(f"{endpoint.url}/slow", None, timeout_s=0.2).error or "")
 
 
+@pytest.mark.parametrize("path", ["/body", "/head"])
+def test_an_endpoint_that_never_ends_is_given_up(endpoint: Any, path: str) -> None:
+    """Each of its bytes comes in time, in the header or in the body; all of them never would."""
+    began = time.monotonic()
+    assert "no answer within 0.5 s" in (probe(f"{endpoint.url}{path}", None, timeout_s=0.5).error or "")
+    assert time.monotonic() - began < 2
+
+
 def test_nobody_there(endpoint: Any) -> None:
     assert "no connection" in (probe("http://127.0.0.1:1/v1", None).error or "")
     assert "no connection" in (probe("http://nowhere.invalid/v1", None).error or "")
+
+
+def test_an_answer_that_breaks_off(endpoint: Any) -> None:
+    assert "no connection" in (probe(f"{endpoint.url}/cut", None).error or "")
+
+
+def test_an_address_of_the_machinery() -> None:
     assert "machine's network" in (probe("http://169.254.169.254/latest", None).error or "")
 
 
