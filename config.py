@@ -120,6 +120,10 @@ class Settings(BaseSettings):
         return f"{scheme}{separator}{rest}" or f"sqlite:///{self.data_dir / 'curlew.db'}"
 
     @property
+    def uploads_dir(self) -> Path:
+        return self.data_dir / "uploads"
+
+    @property
     def extra_hosts(self) -> tuple[str, ...]:
         return tuple(host.strip().lower() for host in self.allowed_hosts.split(",") if host.strip())
 

@@ -25,6 +25,7 @@ from runtime.ticker import Prices, Ticker
 from store.events import EventStore
 from store.models import ModelConfig
 from store.snapshots import snapshot_of
+from store.uploads import sweep_uploads
 
 if TYPE_CHECKING:
     from runtime.services import Services
@@ -176,6 +177,8 @@ class Runner:
         if isinstance(services.clock, MarketClock):
             adopt_speed(services.clock, services.workspace, services.settings.simulated_speed)
         services.backtests.recover()
+        if swept := sweep_uploads(services.settings.uploads_dir):
+            log.info("uploads that were cut off are gone", count=swept)
         self._unsubscribe = services.bus.subscribe(MODEL_CHANGED, self._on_change)
         made = offer_workspace(services)
         self._follow()

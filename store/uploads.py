@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from domain.errors import InvalidValue
-from store.series_file import make_folder
+from store.series_file import locked, make_folder
 
 MAX_FILES = 1000
 _MAX_NAME_BYTES = 200
 _MAX_DEPTH = 8
+_PREFIX = "upload-"
 
 
 def safe_path(name: str) -> PurePosixPath:
@@ -28,6 +29,17 @@ def safe_path(name: str) -> PurePosixPath:
     return PurePosixPath(*parts)
 
 
+def sweep_uploads(folder: Path) -> int:
+    """Removes what uploads of processes that are gone left in `folder`; returns how many there were."""
+    swept = 0
+    for left in folder.glob(f"{_PREFIX}*"):
+        with locked(left, wait=False) as is_abandoned:
+            if is_abandoned:
+                shutil.rmtree(left, ignore_errors=True)
+                swept += 1
+    return swept
+
+
 @contextmanager
 def unpacked_uploads(folder: Path, files: Iterable[tuple[str, IO[bytes]]]) -> Iterator[tuple[Path, list[Path]]]:
     """Writes (name, stream) pairs below a temporary folder inside `folder`; yields it and the paths in it."""
@@ -39,7 +51,7 @@ def unpacked_uploads(folder: Path, files: Iterable[tuple[str, IO[bytes]]]) -> It
     if len({path for path, _ in named}) < len(named):
         raise InvalidValue("two uploaded files have the same name", field="files")
     make_folder(folder)
-    with tempfile.TemporaryDirectory(prefix="upload-", dir=folder) as name:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder) as name, locked(Path(name)):
         base = Path(name)
         paths = []
         for relative, stream in named:

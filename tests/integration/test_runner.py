@@ -101,6 +101,14 @@ def test_a_new_workspace_trades_at_once(start: Start) -> None:
     assert all(services.models.equity(m["id"]) for m in models)
 
 
+def test_what_a_killed_upload_left_is_gone_after_a_start(start: Start, tmp_path: Path) -> None:
+    left = tmp_path / "data" / "uploads" / "upload-killed"
+    left.mkdir(parents=True)
+    (left / "half.csv").write_bytes(b"1,2")
+    running(start(speed=1))
+    assert not left.exists()
+
+
 def test_a_start_that_fails_is_tried_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.runner.BACK_OFF_S", 0.05)
     services = start(speed=600, runs=False)

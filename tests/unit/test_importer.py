@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from store.funding import FundingStore
 from store.import_report import ImportReport, Progress
 from store.importer import import_paths
 from store.series_names import NameParts
-from store.uploads import safe_path
+from store.uploads import safe_path, sweep_uploads, unpacked_uploads
 from tests.candle_files import (
     HEADER,
     HOUR,
@@ -613,3 +614,15 @@ def test_every_row_is_kept_repeated_or_refused(rows: list[tuple[int, float, str]
     kept = dict(zip(((checked.bars.time - START) // HOUR).tolist(), checked.bars.open.tolist(), strict=True))
     assert kept == {place: first_price[place] for place in kept}
     assert len(kept) >= greedy
+
+
+def test_what_a_killed_upload_left_is_swept_and_one_in_progress_is_not(tmp_path: Path) -> None:
+    assert sweep_uploads(tmp_path / "uploads") == 0
+    with unpacked_uploads(tmp_path / "uploads", [("a.csv", io.BytesIO(b"1"))]) as (base, paths):
+        left = tmp_path / "uploads" / "upload-killed" / "binance"
+        left.mkdir(parents=True)
+        (left / "half.csv").write_bytes(b"1,2")
+        assert sweep_uploads(tmp_path / "uploads") == 1
+        assert [path.read_bytes() for path in paths] == [b"1"]
+        assert list((tmp_path / "uploads").iterdir()) == [base]
+    assert list((tmp_path / "uploads").iterdir()) == []

@@ -139,7 +139,7 @@ def import_upload() -> Response:
     now_ms = max(SystemClock().now_ms(), parts.clock.now_ms())
     overrides = NameParts(form.venue, form.market, form.symbol, form.interval)
     sent = [(file.filename or "", file.stream) for file in request.files.getlist("files")]
-    with unpacked_uploads(parts.settings.data_dir / "uploads", sent) as (base, paths):
+    with unpacked_uploads(parts.settings.uploads_dir, sent) as (base, paths):
         report = import_paths(
             paths,
             parts.candles,
