@@ -12,7 +12,7 @@ from flask.cli import AppGroup, with_appcontext
 
 from domain.errors import CurlewError
 from runtime.services import services
-from simulation.report import trade_row
+from store.backtests import trade_row
 
 backtest_cli = AppGroup("backtest", help="Backtest strategies on stored candles.")
 

@@ -15,8 +15,8 @@ from domain.errors import Cancelled, Conflict, CurlewError
 from domain.events import BACKTEST_PROGRESS, Event
 from domain.ports import Clock, EventBus
 from simulation.outcome import Outcome, Plan
-from simulation.report import TRADE_FIELDS, TRADE_ROWS, csv_lines
-from store.backtests import ENDED, BacktestStore
+from simulation.report import TRADE_ROWS, csv_lines
+from store.backtests import ENDED, TRADE_FIELDS, BacktestStore
 
 log = structlog.get_logger(__name__)
 

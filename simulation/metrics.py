@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from brokers.accounting import EXIT_OPEN, REASONS
-from domain.market import FloatArray, IntArray
+from domain.market import FloatArray
 from domain.trading import ClosedTrade, Reason, Side
-from simulation.result import SimResult, TradeTable, day_marks
+from simulation.result import SimResult, TradeTable
 
 DAYS_A_YEAR = 365
 
@@ -45,42 +45,6 @@ def summarize(result: SimResult) -> dict[str, Any]:
     summary["exposure"] = _ratio(100.0 * result.held_rows, len(result.times))
     summary["days"] = len(result.day_times)
     summary["bars"] = len(result.times)
-    return summary
-
-
-def summarize_account(
-    times: IntArray,
-    equity: FloatArray,
-    trades: list[ClosedTrade],
-    initial_capital: float,
-    step_ms: int,
-    *,
-    total_fees: float,
-    total_funding: float,
-    positions_value: FloatArray | None = None,
-) -> dict[str, Any]:
-    """The same summary for a run through a broker.
-
-    `times` int64 ms of bar opens and `equity` at their closes, shape (n,); `trades` with the open ones
-    (reason `open`); `positions_value` shape (n,) tells the exposure (None: unknown).
-    """
-    ends, rows = day_marks(times, step_ms)
-    drawdown = max_drawdown(equity)
-    final = float(equity[-1])
-    summary: dict[str, Any] = {
-        "initial_capital": initial_capital,
-        "final_value": final,
-        "total_return": final - initial_capital,
-        "return_percentage": (final / initial_capital - 1.0) * 100.0,
-        "max_drawdown": drawdown,
-    }
-    summary |= trade_metrics(trade_table(trades))
-    summary |= {"total_fees": total_fees, "total_funding": total_funding}
-    summary |= return_metrics(equity[rows], initial_capital, drawdown)
-    held = None if positions_value is None else int(np.count_nonzero(positions_value))
-    summary["exposure"] = None if held is None else _ratio(100.0 * held, len(times))
-    summary["days"] = len(ends)
-    summary["bars"] = len(times)
     return summary
 
 

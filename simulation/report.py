@@ -1,4 +1,4 @@
-"""Shaping a result for people and programs: thinning, the yardstick, rows for JSON and CSV."""
+"""Shaping a result for people and programs: thinning, the yardstick, lines of CSV."""
 
 from __future__ import annotations
 
@@ -11,17 +11,11 @@ from typing import Any
 import numpy as np
 
 from domain.market import FloatArray, IntArray
-from domain.trading import ClosedTrade
 
 ACCOUNT_POINTS = 5_000
 # Beyond this many the report names the count and leaves the rest to trades.csv: a run over a million
 # bars must not make a hundred-megabyte answer.
 TRADE_ROWS = 20_000
-
-TRADE_FIELDS = (
-    "coin", "side", "entry_time", "entry_price", "exit_time", "exit_price", "quantity", "leverage", "fee",
-    "funding", "pnl", "pnl_percent", "exit_reason",
-)  # fmt: skip
 
 
 def thin(values: FloatArray, most: int = ACCOUNT_POINTS) -> IntArray:
@@ -78,25 +72,6 @@ def forward_fill(values: FloatArray) -> FloatArray:
     known = np.where(np.isnan(values), 0, np.arange(len(values)))
     filled: FloatArray = values[np.maximum.accumulate(known)]
     return filled
-
-
-def trade_row(trade: ClosedTrade) -> dict[str, Any]:
-    """One row of the report's `trades`."""
-    return {
-        "coin": trade.coin,
-        "side": trade.side.value,
-        "entry_time": trade.entry_time_ms,
-        "entry_price": trade.entry_price,
-        "exit_time": trade.exit_time_ms,
-        "exit_price": trade.exit_price,
-        "quantity": trade.quantity,
-        "leverage": trade.leverage,
-        "fee": trade.fee,
-        "funding": trade.funding,
-        "pnl": trade.pnl,
-        "pnl_percent": trade.pnl_percent,
-        "exit_reason": trade.reason.value,
-    }
 
 
 def csv_lines(fields: Iterable[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:

@@ -18,6 +18,13 @@ from domain.trading import ClosedTrade
 
 # Rows of one write transaction: other writers get their turn in between.
 CHUNK_ROWS = 2_000
+# The names of a trade's figures in reports and files, and the columns that are called otherwise.
+TRADE_FIELDS = (
+    "coin", "side", "entry_time", "entry_price", "exit_time", "exit_price", "quantity", "leverage", "fee",
+    "funding", "pnl", "pnl_percent", "exit_reason",
+)  # fmt: skip
+_COLUMNS = {"entry_time": "entry_time_ms", "exit_time": "exit_time_ms"}
+
 _HEADS = select(Backtest, Backtest.report["settings"], Backtest.report["summary"]).options(
     defer(Backtest.report, raiseload=True)
 )
@@ -145,15 +152,14 @@ class BacktestStore:
             )
 
 
-def _row(run_id: int, sequence: int, trade: ClosedTrade) -> dict[str, Any]:
+def trade_row(trade: ClosedTrade) -> dict[str, Any]:
+    """One row of a report's `trades`, with the contract's names."""
     return {
-        "backtest_id": run_id,
-        "sequence": sequence,
         "coin": trade.coin,
         "side": trade.side.value,
-        "entry_time_ms": trade.entry_time_ms,
+        "entry_time": trade.entry_time_ms,
         "entry_price": trade.entry_price,
-        "exit_time_ms": trade.exit_time_ms,
+        "exit_time": trade.exit_time_ms,
         "exit_price": trade.exit_price,
         "quantity": trade.quantity,
         "leverage": trade.leverage,
@@ -165,19 +171,10 @@ def _row(run_id: int, sequence: int, trade: ClosedTrade) -> dict[str, Any]:
     }
 
 
+def _row(run_id: int, sequence: int, trade: ClosedTrade) -> dict[str, Any]:
+    columns = {_COLUMNS.get(name, name): value for name, value in trade_row(trade).items()}
+    return {"backtest_id": run_id, "sequence": sequence, **columns}
+
+
 def _trade(row: BacktestTrade) -> dict[str, Any]:
-    return {
-        "coin": row.coin,
-        "side": row.side,
-        "entry_time": row.entry_time_ms,
-        "entry_price": row.entry_price,
-        "exit_time": row.exit_time_ms,
-        "exit_price": row.exit_price,
-        "quantity": row.quantity,
-        "leverage": row.leverage,
-        "fee": row.fee,
-        "funding": row.funding,
-        "pnl": row.pnl,
-        "pnl_percent": row.pnl_percent,
-        "exit_reason": row.exit_reason,
-    }
+    return {name: getattr(row, _COLUMNS.get(name, name)) for name in TRADE_FIELDS}

@@ -217,14 +217,6 @@ def refuse_connection(app: Flask, environ: WSGIEnvironment) -> Response | None:
     return None
 
 
-def may_connect(environ: WSGIEnvironment) -> bool:
-    """Whether a Socket.IO client may connect: host, origin, and login or token where one is needed.
-
-    To be called with Flask-SocketIO's `request.environ` inside its connect handler.
-    """
-    return refuse_connection(current_app._get_current_object(), environ) is None  # type: ignore[attr-defined]
-
-
 class _QuietSessions(SecureCookieSessionInterface):
     """Session cookies for pages only: /api, /metrics and files set none."""
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flask import current_app, request, url_for
 from flask.sansio.app import App
@@ -16,6 +16,9 @@ from flask_babel import gettext as _
 from domain.errors import Retryable
 from runtime.services import services
 from store.workspace import SIMULATED
+
+# elsewhere: another process has this database. off: this one only serves.
+SchedulerState = Literal["running", "elsewhere", "stopped", "off"]
 
 # Addresses of the menu, in its order; later pages only add a line here.
 _PAGES = ("/", "/charts", "/models", "/strategies", "/backtest", "/coins", "/data", "/settings", "/about")
@@ -45,13 +48,9 @@ def market_label() -> str:
     return label
 
 
-def scheduler_state() -> str:
-    """`running`, `elsewhere` (another process has it), `stopped`, or `off` where nothing was ever started."""
+def scheduler_state() -> SchedulerState:
     runner = services().runner
-    if runner is None:
-        return "off"
-    state: str = runner.state
-    return state
+    return "off" if runner is None else runner.state
 
 
 def shell_facts() -> dict[str, Any]:

@@ -17,11 +17,11 @@ from simulation.metrics import (
     max_drawdown,
     return_metrics,
     summarize,
-    summarize_account,
     trade_metrics,
     trade_table,
 )
 from simulation.result import SimInput
+from simulation.runs import RunTerms, result_of_steps
 from tests.fakes.candle_tables import BrokerRun, coin
 
 
@@ -111,18 +111,24 @@ def test_a_run_and_the_same_run_through_a_broker_give_the_same_summary() -> None
     ours = summarize(result)
     run = BrokerRun(inputs())
     outcome = run.run()
-    theirs = summarize_account(
-        result.times,
-        np.array(outcome.equity),
-        outcome.trades,
-        10_000,
-        HOUR_MS,
-        total_fees=outcome.fees,
-        total_funding=outcome.funding,
-        positions_value=result.positions_value,
-    )
+    equity = np.array(outcome.equity)
+    theirs = summarize(
+        result_of_steps(
+            RunTerms(
+                coins={}, step_ms=HOUR_MS, initial_capital=10_000, fee_rate=0, maker_fee_rate=0, slippage_bps=0,
+                direction="both", fill_price="next_open", stop_loss_percent=0, take_profit_percent=0,
+                trailing_stop_percent=0,
+            ),
+            result.times,
+            equity,
+            equity,
+            held_rows=int(np.count_nonzero(result.positions_value)),
+            total_funding=outcome.funding,
+            total_fees=outcome.fees,
+            trades=outcome.trades,
+        )
+    )  # fmt: skip
     assert ours == pytest.approx(theirs, rel=1e-9)
-    assert list(ours) == list(theirs)
 
 
 def test_the_summary_of_a_run() -> None:

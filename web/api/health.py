@@ -13,11 +13,9 @@ from runtime.services import services
 from web.answers import render
 from web.openapi import api_blueprint, documented
 from web.schemas import Answer, Ms
+from web.shell import SchedulerState, scheduler_state
 
 bp = api_blueprint("health")
-
-# elsewhere: another process has this database. off: this one only serves.
-Scheduler = Literal["running", "elsewhere", "stopped", "off"]
 
 
 class SourceState(Answer):
@@ -33,7 +31,7 @@ class Health(Answer):
     market: str
     sources: dict[str, SourceState]
     database: Literal["ok", "down"]
-    scheduler: Literal["running", "elsewhere", "stopped", "off"]
+    scheduler: SchedulerState
 
 
 def _database_state() -> Literal["ok", "down"]:
@@ -53,11 +51,6 @@ def _sources() -> dict[str, SourceState]:
     return {name: SourceState(state=each.state, last_ok=each.last_ok, error=each.error) for name, each in found.items()}
 
 
-def _scheduler() -> Scheduler:
-    runner = services().runner
-    return "off" if runner is None else runner.state
-
-
 @bp.get("")
 @documented(answer=Health, is_public=True)
 def health() -> Response:
@@ -70,6 +63,6 @@ def health() -> Response:
         market=services().market.workspace_market,
         sources=sources,
         database=database,
-        scheduler=_scheduler(),
+        scheduler=scheduler_state(),
     )
     return render(answer)
