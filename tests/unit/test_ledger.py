@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -31,6 +32,7 @@ from domain.errors import Conflict, NotFound
 from domain.ports import Batch, Cycle
 from domain.times import DAY_MS, floor_ms
 from domain.trading import (
+    Account,
     Action,
     Decision,
     FundingDue,
@@ -44,11 +46,12 @@ from domain.trading import (
 from domain.trading import Fill as FillValue
 from domain.trading import LedgerEntry as Entry
 from domain.trading import Order as OrderValue
-from runtime.accounts import paper_state, stored_account
+from runtime.accounts import engine_state, paper_state, stored_account
 from store.audit import recompute
 from store.ledger import LedgerStore, balanced
 from store.models import ModelStore
-from store.snapshots import SnapshotStore
+from store.snapshots import SnapshotStore, snapshot_of
+from trading_engine import EngineState
 
 T0 = 1_704_110_400_000
 CAPITAL = 10_000.0
@@ -360,7 +363,25 @@ def test_a_loss_that_was_won_back_is_still_known_after_a_restart(books: Books) -
     books.journal.loss_touched(broker.account(), T0 + 2_000)
     lowest = broker.account().total_value
     broker.advance(price(3, BTC=100))
-    assert SnapshotStore(books.database).day(books.model_id, floor_ms(T0, DAY_MS))[1] == pytest.approx(lowest)
+    state = restarted(books)
+    assert state.day_low_equity == pytest.approx(lowest)
+    assert (state.day_start_ms, state.opens_today, state.bought) == (floor_ms(T0, DAY_MS), 1, {"BTC"})
+
+
+def test_a_loss_whose_fill_was_the_last_thing_stored_is_known_after_a_restart(books: Books) -> None:
+    SnapshotStore(books.database).add([(books.model_id, snapshot_of(Account(CAPITAL, CAPITAL, {}), T0))])
+    broker = books.broker()
+    broker.submit(order(1, stop_loss_percent=5.0))
+    broker.advance(price(1, BTC=100))
+    assert broker.advance(price(2, BTC=80)).fills
+    # The process dies before the engine looks at what is left.
+    assert restarted(books).day_low_equity == pytest.approx(broker.account().total_value)
+
+
+def restarted(books: Books) -> EngineState:
+    models = ModelStore(books.database)
+    desk = SimpleNamespace(snapshots=SnapshotStore(books.database), models=models)
+    return engine_state(desk, models.get(books.model_id), books.ledger.load_state(books.model_id))  # type: ignore[arg-type]
 
 
 def test_a_decision_counts_as_executed_when_its_order_has_filled(books: Books) -> None:
