@@ -120,6 +120,7 @@ class Runner:
             for model_id in made:
                 self._cycle(model_id)  # at once: a new workspace has something to show
         except Exception:
+            self.state = "stopped"
             log.exception("the runner could not start")
             publish_system(self._services.bus, self._services.clock, "the scheduler could not start; see the log")
 
@@ -163,8 +164,12 @@ class Runner:
         """As `_recover`; what cannot be read now (a database that is busy for long) may be in a while."""
         while not self._stopping.is_set():
             try:
-                return self._recover()
+                made = self._recover()
+                if not self._stopping.is_set():
+                    self.state = "running"
+                return made
             except Exception as error:
+                self.state = "stopped"  # nothing trades: nobody may be told that it does
                 log.exception("the accounts could not be recovered")
                 publish_system(self._services.bus, self._services.clock, f"the scheduler cannot start yet: {error}")
                 self._unsubscribe()

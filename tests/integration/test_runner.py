@@ -114,16 +114,21 @@ def test_a_start_that_fails_is_tried_again(start: Start, monkeypatch: pytest.Mon
     services = start(speed=600, runs=False)
     failures = iter([OperationalError("BEGIN IMMEDIATE", {}, Exception("database is locked"))] * 2)
 
+    seen: list[str] = []
+
     def recover() -> None:
+        seen.append(runner.state)
         if (failure := next(failures, None)) is not None:
             raise failure
 
     monkeypatch.setattr(services.backtests, "recover", recover)
-    services.runner = Runner(services)
-    services.runner.start()
+    services.runner = runner = Runner(services)
+    runner.start()
     wait_for(lambda: cycles(services, 1) if services.models.list() else 0)
     said = [event.data["message"] for event in EventStore(services.database).load(10, "system")]
     assert len([words for words in said if "database is locked" in words]) == 2
+    # nobody is told that models trade while they do not
+    assert (seen, runner.state) == (["running", "stopped", "stopped"], "running")
 
 
 def test_examples_come_once_and_never_again(start: Start) -> None:

@@ -25,7 +25,7 @@ class SourceState(Answer):
 
 
 class Health(Answer):
-    """`status` is degraded where the database or every source of prices is down."""
+    """`status` is degraded where the database or every source of prices is down, or the scheduler cannot start."""
 
     status: Literal["ok", "degraded"]
     market: str
@@ -57,12 +57,14 @@ def health() -> Response:
     """Whether the server, its database and its sources of prices work."""
     database = _database_state()
     sources = _sources()
-    is_fine = database == "ok" and any(each.state != "down" for each in sources.values())
+    scheduler = scheduler_state()
+    has_prices = any(each.state != "down" for each in sources.values())
+    is_fine = database == "ok" and has_prices and scheduler != "stopped"
     answer = Health(
         status="ok" if is_fine else "degraded",
         market=services().market.workspace_market,
         sources=sources,
         database=database,
-        scheduler=scheduler_state(),
+        scheduler=scheduler,
     )
     return render(answer)

@@ -24,7 +24,7 @@ export async function setStatus(model, status) {
   if (status === "running") return attempt(() => api.put(`/api/models/${model.id}`, { status }), t("%(name)s runs again.", { name }));
   const sure = await ask({
     title: t("Pause %(name)s?", { name }),
-    text: [t("It decides nothing until you resume it."), t("Open positions stay open; their stops and targets are not watched while it is paused.")],
+    text: [t("It decides nothing until you resume it."), t("Open positions stay open: their stops, targets, funding and liquidation go on as before.")],
     confirm: t("Pause"),
   });
   return sure && attempt(() => api.put(`/api/models/${model.id}`, { status }), t("%(name)s is paused.", { name }));
