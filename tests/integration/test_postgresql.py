@@ -54,11 +54,13 @@ from store.candles import CandleStore
 from store.catalogue import Catalogue
 from store.ledger import LedgerStore, StoredAccount
 from store.models import ModelStore
-from tests.conftest import ROOT, StartServer, server_environment
+from tests.conftest import ROOT, Server, StartServer, server_environment
 from tests.fakes.postgresql import PASSWORD, PostgreSQL
 from tests.fakes.workspace import Workspace
 from tests.integration.test_crash import call, make_models, seen_fills
 from tests.unit.test_ledger import filled
+
+Connect = Callable[[str], Database]
 
 LEAK = PASSWORD.split("/")[0]
 
@@ -76,12 +78,12 @@ def address(server: PostgreSQL) -> str:
 
 
 @pytest.fixture
-def connect(address: str) -> Iterator[Callable[..., Database]]:
-    """`connect(address)`: a database as the application opens it, the test's own by default."""
+def connect() -> Iterator[Callable[[str], Database]]:
+    """`connect(address)`: a database as the application opens it."""
     opened: list[Database] = []
 
-    def open_database(of: str = address) -> Database:
-        url = Settings(database_url=of).sqlalchemy_url
+    def open_database(address: str) -> Database:
+        url = Settings(database_url=address).sqlalchemy_url
         opened.append(Database(create_engine(url, **engine_options(url))))
         return opened[-1]
 
@@ -90,11 +92,25 @@ def connect(address: str) -> Iterator[Callable[..., Database]]:
         each.engine.dispose()
 
 
+@pytest.fixture(scope="module")
+def tables(server: PostgreSQL) -> str:
+    """Address of a database with all tables."""
+    address = server.new_database()
+    url = Settings(database_url=address).sqlalchemy_url
+    engine = create_engine(url, **engine_options(url))
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    return address
+
+
 @pytest.fixture
-def database(connect: Callable[..., Database]) -> Database:
-    made = connect()
-    Base.metadata.create_all(made.engine)
-    return made
+def database(connect: Connect, tables: str) -> Iterator[Database]:
+    """All tables, empty; emptied again is quicker than made again."""
+    made = connect(tables)
+    yield made
+    with made.engine.begin() as connection:
+        names = ", ".join(Base.metadata.tables)
+        connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
 
 
 @pytest.fixture
@@ -160,11 +176,11 @@ def schema_of(engine: Engine) -> dict[str, list[Any]]:
     }
 
 
-def test_from_empty_equals_the_models(server: PostgreSQL, connect: Callable[..., Database], tmp_path: Path) -> None:
+def test_from_empty_equals_the_models(server: PostgreSQL, connect: Connect, tmp_path: Path) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    migrated, made = connect(), connect(server.new_database())
+    migrated, made = connect(server.new_database()), connect(server.new_database())
     assert migrate(migrated.engine, tmp_path)
     assert not migrate(migrated.engine, tmp_path)
     Base.metadata.create_all(made.engine)
@@ -175,7 +191,7 @@ def test_from_empty_equals_the_models(server: PostgreSQL, connect: Callable[...,
     assert min(map(len, found.values())) > 20
 
 
-def test_a_failed_migration_leaves_the_database_as_it_was(connect: Callable[..., Database], tmp_path: Path) -> None:
+def test_a_failed_migration_leaves_the_database_as_it_was(address: str, connect: Connect, tmp_path: Path) -> None:
     later = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, later, ignore=shutil.ignore_patterns("__pycache__"))
     head = head_revision(later / "versions")
@@ -192,7 +208,7 @@ def test_a_failed_migration_leaves_the_database_as_it_was(connect: Callable[...,
             op.execute("INSERT INTO nothing_here VALUES (1)")
         """
     (later / "versions" / "9999_test.py").write_text(textwrap.dedent(code).replace("HEAD", head))
-    engine = connect().engine
+    engine = connect(address).engine
     migrate(engine, tmp_path)
     before = schema_of(engine)
     with pytest.raises(Misconfigured, match="as it was before") as error:
@@ -201,9 +217,9 @@ def test_a_failed_migration_leaves_the_database_as_it_was(connect: Callable[...,
     assert (schema_of(engine), current_revision(engine)) == (before, head)
 
 
-def test_machines_do_not_migrate_at_once(connect: Callable[..., Database], tmp_path: Path) -> None:
+def test_machines_do_not_migrate_at_once(address: str, connect: Connect, tmp_path: Path) -> None:
     """Three with a folder of their own each: no file can tell them of each other."""
-    engines = [connect().engine for _ in range(3)]
+    engines = [connect(address).engine for _ in range(3)]
     together = threading.Barrier(3)
 
     def work(number: int) -> None:
@@ -216,7 +232,7 @@ def test_machines_do_not_migrate_at_once(connect: Callable[..., Database], tmp_p
 
 
 def test_a_database_of_one_region_is_refused(
-    server: PostgreSQL, connect: Callable[..., Database], tmp_path: Path
+    server: PostgreSQL, connect: Connect, tmp_path: Path
 ) -> None:
     latin = connect(server.new_database("ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'"))
     with pytest.raises(Misconfigured, match="UTF8"):
@@ -224,7 +240,7 @@ def test_a_database_of_one_region_is_refused(
 
 
 def test_a_server_that_cannot_be_used_is_told_in_words(
-    server: PostgreSQL, connect: Callable[..., Database], address: str, tmp_path: Path
+    server: PostgreSQL, connect: Connect, address: str, tmp_path: Path
 ) -> None:
     for wrong, words in (
         (address.replace(f":{server.port}/", ":1/"), "cannot be reached"),
@@ -260,9 +276,9 @@ def counted(database: Database, key: str = "count") -> int:
         return 0 if row is None else row.value
 
 
-def test_what_a_writer_has_read_holds_until_it_commits(database: Database, connect: Callable[..., Database]) -> None:
+def test_what_a_writer_has_read_holds_until_it_commits(database: Database, connect: Connect, tables: str) -> None:
     """Fifty threads over two pools, as two processes have them: no count is lost, none is refused."""
-    pools = [database, connect()]
+    pools = [database, connect(tables)]
     together = threading.Barrier(50)
 
     def work(number: int) -> None:
@@ -297,10 +313,10 @@ def test_a_write_inside_a_write_is_an_error_and_no_deadlock(database: Database) 
 
 
 def test_nobody_waits_for_ever_for_a_writer_that_hangs(
-    database: Database, connect: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
+    database: Database, connect: Connect, tables: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("database.WAIT_S", 0.2)
-    other = connect()
+    other = connect(tables)
     with database.write(), pytest.raises(OperationalError, match="lock timeout"):
         count_up(other)
 
@@ -574,41 +590,68 @@ def fills_of(url: str) -> dict[int, tuple[object, ...]]:
         return {}
 
 
+@pytest.fixture
+def start_here(address: str, start_server: StartServer, tmp_path: Path) -> Callable[[int], Server]:
+    """`start_here(speed)`: a server over this test's database and data folder."""
+    (tmp_path / "tmp").mkdir()
+
+    def start(speed: int) -> Server:
+        extra = {"DATABASE_URL": address, "SIMULATED_SPEED": str(speed), "TMPDIR": str(tmp_path / "tmp")}
+        return start_server(tmp_path / "data", **extra)
+
+    return start
+
+
+def books_of(database: Database) -> dict[int, list[str]]:
+    """What is wrong with them, by model."""
+    with database.read() as session:
+        ids = session.scalars(select(Model.id)).all()
+    return {model_id: recompute(database, model_id) for model_id in ids}
+
+
 def test_a_server_trades_is_killed_and_comes_back(
-    address: str, server: PostgreSQL, connect: Callable[..., Database], start_server: StartServer, tmp_path: Path
+    address: str, connect: Connect, start_here: Callable[[int], Server], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "data"
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    extra = {"DATABASE_URL": address, "SIMULATED_SPEED": "600", "TMPDIR": str(temporary)}
-    first = start_server(folder, **extra)
+    first = start_here(60)
     make_models(first.url)
     shown = wait_for(lambda: len(found := fills_of(first.url)) >= 5 and found, 30)
     page = first.get("/settings").decode()
     first.kill()
-    database = connect()
-    with database.read() as session:
-        ids = session.scalars(select(Model.id)).all()
-    assert [recompute(database, model_id) for model_id in ids] == [[] for _ in ids]
+    books = books_of(connect(address))
+    assert len(books) > 3
+    assert not any(books.values()), books
 
-    second = start_server(folder, **extra)
+    second = start_here(60)
     wait_for(lambda: call(second.url, "GET", "/api/health")["scheduler"] == "running")
     assert shown.items() <= fills_of(second.url).items()
-    # The database restarts under it.
+    wait_for(lambda: len(fills_of(second.url)) > len(shown), 30)
+    # Beside the running server; an order in the middle of its life is explained a moment later.
+    checked = wait_for(lambda: (done := flask(tmp_path / "data", address, "models", "check")).returncode == 0 and done)
+    assert checked.stdout.count(": right") == len(books)
+    assert second.stop() == 0
+    assert not (tmp_path / "data" / "curlew.db").exists()
+    assert "***" in page
+    assert LEAK not in page + first.log() + second.log() + checked.stdout + checked.stderr
+
+
+@pytest.mark.long
+def test_trading_goes_on_after_the_database_was_away(
+    address: str, server: PostgreSQL, connect: Connect, start_here: Callable[[int], Server]
+) -> None:
+    """The short form is the lock that is lost and regained, above."""
+    trading = start_here(600)
+    make_models(trading.url)
+    wait_for(lambda: fills_of(trading.url), 30)
     server.stop()
     with pytest.raises(urllib.error.HTTPError) as away:
-        second.get("/api/models")
+        trading.get("/api/models")
     assert away.value.code == 503
     away.value.close()
     server.start()
-    wait_for(lambda: call(second.url, "GET", "/api/health")["scheduler"] == "running")
-    known = len(fills_of(second.url))
-    wait_for(lambda: len(fills_of(second.url)) > known, 30)
-    assert second.stop() == 0
-
-    checked = flask(folder, address, "models", "check")
-    assert (checked.returncode, checked.stdout.count(": right")) == (0, len(ids)), checked.stdout + checked.stderr
-    assert not (folder / "curlew.db").exists()
-    assert "***" in page
-    everything = page + first.log() + second.log() + checked.stdout + checked.stderr
-    assert LEAK not in everything
+    known = len(wait_for(lambda: fills_of(trading.url)))
+    wait_for(lambda: len(fills_of(trading.url)) > known, 30)
+    assert call(trading.url, "GET", "/api/health")["scheduler"] == "running"
+    assert trading.stop() == 0
+    books = books_of(connect(address))
+    assert not any(books.values()), books
+    assert LEAK not in trading.log()
