@@ -302,7 +302,7 @@ const table = new DataTable($("#runs-table"), {
     } }) : "") },
     { key: "name", label: t("Run"), cell: (row) => h("a", { class: "strong bright", href: row.url }, row.name) },
     { key: "status", label: t("Status"), cell: runStatus },
-    { key: "span", label: t("Span"), value: (row) => row.settings?.start_ms ?? 0, cell: (row) => (row.settings ? `${row.settings.interval}, ${day(row.settings.start_ms)} – ${day(row.settings.end_ms - 1)}` : "–") },
+    { key: "span", label: t("Span"), value: (row) => row.settings?.start_ms ?? 0, cell: (row) => (row.settings ? `${row.settings.interval}, ${day(row.settings.start_ms)} – ${day(row.settings.end_ms - 1)}${row.settings.leverage > 1 ? `, ${num(row.settings.leverage, 1, 0)}×` : ""}` : "–") },
     { key: "return_percentage", label: t("Return"), align: "n", value: figure("return_percentage"), cell: (row) => change(figure("return_percentage")(row)) },
     { key: "max_drawdown", label: t("Drawdown"), align: "n", value: figure("max_drawdown"), cell: (row) => percent(figure("max_drawdown")(row)) },
     { key: "sharpe_ratio", label: t("Sharpe"), align: "n", value: figure("sharpe_ratio"), cell: (row) => num(figure("sharpe_ratio")(row)) },

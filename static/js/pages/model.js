@@ -313,7 +313,7 @@ function cycleNode(result) {
     ngettext("%(num)s fill", "%(num)s fills", result.fills.length),
   ].join(" · ");
   return h("div", { class: "stack-1" }, h("p", { class: "strong" }, words),
-    result.decisions.length ? null : h("p", { class: "quiet" }, t("Nothing was to be decided: no candle has closed since the last cycle, or every coin is left as it is. Accounts, stops and funding were settled.")),
+    result.decisions.length ? null : h("p", { class: "quiet" }, t("Nothing was to be decided: the pool is empty, no candle has closed since the last cycle, or every coin is left as it is. Accounts, stops and funding were settled.")),
     h("ul", { class: "cycle-list plain" },
       result.decisions.map((row) => h("li", null, actionChip(row.action), h("span", { class: "strong" }, row.symbol), outcomeChip(row), h("span", { class: "quiet" }, row.reasoning || ""))),
       result.fills.map((row) => h("li", null, sideChip(row.side), h("span", { class: "strong" }, row.coin), h("span", { class: "num" }, `${quantity(row.quantity)} × ${price(row.price, row.coin)}`), h("span", { class: "quiet" }, reasonText(row.reason)), row.pnl === null ? null : change(row.pnl)))));
