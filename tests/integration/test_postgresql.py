@@ -231,9 +231,7 @@ def test_machines_do_not_migrate_at_once(address: str, connect: Connect, tmp_pat
     assert current_revision(engines[0]) == head_revision(MIGRATIONS / "versions")
 
 
-def test_a_database_of_one_region_is_refused(
-    server: PostgreSQL, connect: Connect, tmp_path: Path
-) -> None:
+def test_a_database_of_one_region_is_refused(server: PostgreSQL, connect: Connect, tmp_path: Path) -> None:
     latin = connect(server.new_database("ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'"))
     with pytest.raises(Misconfigured, match="UTF8"):
         migrate(latin.engine, tmp_path)
@@ -441,9 +439,7 @@ def written(database: Database, table: Any) -> list[tuple[Any, ...]]:
     return [tuple(each | {"opened_by": ""} if isinstance(each, dict) else each for each in row) for row in rows]
 
 
-def test_an_account_lives_as_it_does_on_sqlite(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_account_lives_as_it_does_on_sqlite(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same market gives the same fills and the same books, to the last digit."""
     with closing(Workspace(tmp_path / "sqlite")) as here:
         on_sqlite = lived_through(here)

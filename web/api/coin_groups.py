@@ -39,9 +39,7 @@ class GroupChanges(Body):
 
 
 class Membership(Body):
-    sort_order: int | None = Field(
-        None, ge=-MOST_ORDER, le=MOST_ORDER, description="Left out: last, or where it is"
-    )
+    sort_order: int | None = Field(None, ge=-MOST_ORDER, le=MOST_ORDER, description="Left out: last, or where it is")
 
 
 class Member(Answer):
