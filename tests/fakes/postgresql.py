@@ -81,15 +81,15 @@ class PostgreSQL:
         if self._account is None:
             return programs
         os.chown(self.folder, *self._account)
-        tried = subprocess.run([programs / "postgres", "--version"], capture_output=True, check=False, cwd="/",
-                               **self._as) if os.access(programs, os.X_OK) else None  # fmt: skip
-        if tried is not None and tried.returncode == 0:
+        with suppress(PermissionError):
+            subprocess.run([programs / "postgres", "--version"], capture_output=True, check=True, cwd="/", **self._as)
             return programs
-        home = programs.parent
-        copy = shutil.copytree(home, self.folder / home.name, symlinks=True)
-        libraries = home.parent.with_name(f"{home.parent.name}.libs")
+        # As deep as they lay, because they look for their libraries by the way from themselves.
+        package = programs.parent.parent
+        copy = self.folder / package.name / programs.parent.name
+        shutil.copytree(programs.parent, copy, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
         if libraries.is_dir():
-            # Where the programs look for them, two folders up.
             shutil.copytree(libraries, self.folder / libraries.name)
         return copy / "bin"
 
