@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from typing import Any
 
 from config import Settings, load_settings
@@ -38,9 +41,24 @@ keepalive = 5
 loglevel = _settings.log_level.lower()
 control_socket_disable = True
 
+MASTER_WATCH_S = 0.5
+
 
 def post_worker_init(worker: Any) -> None:
     """The scheduler runs where requests are served: never in the factory, never in a flask command."""
     from app import start_runtime
 
     start_runtime(worker.app.callable)
+    threading.Thread(target=_leave_with_master, args=(worker,), name="master-watch", daemon=True).start()
+
+
+def _leave_with_master(worker: Any) -> None:
+    """Ends this worker when its master was killed.
+
+    Open websockets would keep it alive for long, with the lock of the accounts and no way to reach it. Nothing
+    is lost by ending at once: the next start is a recovery anyway.
+    """
+    while os.getppid() == worker.ppid:
+        time.sleep(MASTER_WATCH_S)
+    worker.log.warning("the master process is gone: this worker ends")
+    os._exit(1)

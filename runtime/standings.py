@@ -12,6 +12,7 @@ from domain.times import DAY_MS
 from store.snapshots import SnapshotStore
 
 DAYS_A_YEAR = 365
+LEAST_DAYS = 7
 
 
 @dataclass(slots=True)
@@ -60,10 +61,11 @@ class Standings:
 def sharpe_ratio(marks: Sequence[float]) -> float | None:
     """Of daily marks, annualised with 365 days, risk-free rate zero: mean(r) / std(r, ddof=1) x sqrt(365).
 
-    None for fewer than two returns or where nothing moved (the definition of simulation.metrics).
+    None where nothing moved (the definition of simulation.metrics) and for fewer than LEAST_DAYS returns: a
+    figure for a year from two days says nothing.
     """
     returns = [after / before - 1 for before, after in pairwise(marks) if before > 0]
-    if len(returns) < 2:
+    if len(returns) < LEAST_DAYS:
         return None
     mean = sum(returns) / len(returns)
     variance = sum((r - mean) ** 2 for r in returns) / (len(returns) - 1)

@@ -148,6 +148,16 @@ def _notes(plan: Plan, data: Sequence[CoinData], trades: Sequence[ClosedTrade]) 
         )
     if settings["market"] == "spot" and (terms.direction != "long" or plan.history.leverage > 1):
         notes.append("spot candles are shorted or levered here, as an approximation of the perpetual")
+    notes += [
+        f"{name}: leverage {how.leverage:g} is more than the {how.instrument.max_leverage:g} that the venue allows"
+        for name, how in terms.coins.items()
+        if how.instrument and how.instrument.max_leverage and how.leverage > how.instrument.max_leverage > 1
+    ]
+    if plan.model is not None and len(plan.coins) < len(plan.model.enabled):
+        notes.append(
+            f"only {len(plan.coins)} of the {len(plan.model.enabled)} coins of the model's pool are run;"
+            " the weights are shared out among them"
+        )
     gaps = sum(coin.gaps for coin in data)
     if gaps:
         notes.append(f"the candles have {gaps} gaps; orders and stops waited for the next candle")

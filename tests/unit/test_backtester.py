@@ -13,6 +13,7 @@ import pytest
 
 from backtesting import Backtester, kernel_terms, run_engine
 from domain.errors import Cancelled, InvalidValue
+from domain.market import Instrument
 from domain.times import HOUR_MS
 from simulation.history import CoinData
 from simulation.runs import run_kernel
@@ -149,6 +150,19 @@ def test_a_model_whose_limits_are_parameters_gets_the_same_from_kernel_and_engin
     np.testing.assert_allclose(np.sort(fast.trades.pnl), np.sort(slow.trades.pnl), rtol=0, atol=1e-9 * 5_000)
     assert fast.total_fees == pytest.approx(slow.total_fees, abs=1e-6)
     assert fast.max_drawdown == pytest.approx(slow.max_drawdown, abs=1e-9)
+
+
+def test_the_report_warns_of_a_part_of_the_pool_and_of_a_leverage_that_no_venue_allows(
+    backtester: Backtester, models: Models
+) -> None:
+    models.model = a_model(risk=ALL_OFF)
+    plan = backtester.prepare({"model_id": 1, "coins": ["BTC"], "start_date": "2020-01-05", "end_date": "2020-01-20"})
+    how = plan.terms.coins["BTC"]
+    listed = Instrument("BTC", "binance", "perp", "BTCUSDT", max_leverage=1.5)
+    plan = replace(plan, terms=replace(plan.terms, coins={"BTC": replace(how, instrument=listed)}))
+    notes = backtester.run(plan, lambda _done: None, lambda: False).report["engine"]["notes"]
+    assert any("only 1 of the 3 coins of the model's pool are run" in note for note in notes)
+    assert any("BTC: leverage 2 is more than the 1.5 that the venue allows" in note for note in notes)
 
 
 def test_a_limit_that_the_kernel_does_not_know_goes_through_the_engine(backtester: Backtester, models: Models) -> None:

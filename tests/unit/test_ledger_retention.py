@@ -124,7 +124,7 @@ def test_standings_follow_the_snapshots_as_they_come(workspace: Workspace) -> No
     assert standings.of(model_id, 10_000.0, 10_000.0) == (0.0, None)
     assert standings.of(model_id, 10_000.0, 9_000.0)[0] == pytest.approx(10)
     # The newest marks a day: 00:00 closes the day before.
-    days = [11_000.0, 9_900.0, 10_890.0]
+    days = [11_000.0, 9_900.0, 10_890.0, 11_000.0, 9_900.0, 10_890.0, 10_890.0]
     snapshots.add([(model_id, snap(NOON + DAY_MS // 2 + i * DAY_MS, equity)) for i, equity in enumerate(days)])
     drawdown, sharpe = standings.of(model_id, 10_000.0, 10_890.0)
     assert drawdown == pytest.approx(10)
@@ -134,7 +134,11 @@ def test_standings_follow_the_snapshots_as_they_come(workspace: Workspace) -> No
 
 
 def test_sharpe_of_daily_returns() -> None:
-    # Returns of +10 %, -10 %, +10 %: mean 1/30, deviation with ddof 1 of 0.11547.
-    assert sharpe_ratio([100, 110, 99, 108.9]) == pytest.approx((0.1 / 3) / 0.1154700538 * 365**0.5)
-    assert sharpe_ratio([100, 110]) is None
-    assert sharpe_ratio([100, 100, 100]) is None
+    # Seven returns of +10 % and -10 % in turn, +10 % first: mean 1/70, deviation with ddof 1 of 0.1069.
+    marks = [100.0]
+    for i in range(7):
+        marks.append(marks[-1] * (1.1 if i % 2 == 0 else 0.9))
+    deviation = ((4 * (0.1 - 1 / 70) ** 2 + 3 * (0.1 + 1 / 70) ** 2) / 6) ** 0.5
+    assert sharpe_ratio(marks) == pytest.approx((1 / 70) / deviation * 365**0.5)
+    assert sharpe_ratio(marks[:-1]) is None, "six days say nothing of a year"
+    assert sharpe_ratio([100.0] * 9) is None
