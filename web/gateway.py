@@ -16,6 +16,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -120,6 +121,12 @@ class Gateway:
                 said_at = time.monotonic()
                 self._socketio.emit(STATUS, self.status())
 
+    def _forget(self) -> None:
+        """What the last client to go left unsent is no news to the next one to come."""
+        with suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
+
     def _is_heard(self) -> bool:
         with self._lock:
             if not self._clients:
@@ -144,8 +151,11 @@ class Gateway:
         from flask_socketio import join_room
 
         with self._lock:
+            is_first = self._thread is None
+            if is_first:
+                self._forget()
             self._clients.add(client)
-            if self._thread is None:
+            if is_first:
                 self._thread = threading.Thread(target=self._send_while_heard, name="gateway", daemon=True)
                 self._thread.start()
         for name in BROADCAST:
@@ -173,6 +183,8 @@ class Gateway:
             rooms |= {f"kline:{coin}" for coin in coins}
         self._move(client, rooms)
         self._services.models.watch.look(client, watched, coins if wants_candles else ())
+        if client not in self._clients:  # it left meanwhile: nobody would ever take back what it looks at
+            self._services.models.watch.drop(client)
         return {"channels": channels, "coins": coins, "unknown": unknown}
 
     def _move(self, client: str, wanted: set[str]) -> None:

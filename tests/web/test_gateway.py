@@ -183,6 +183,25 @@ def test_without_clients_nothing_is_queued(app: Flask, bus: Bus) -> None:
     assert gateway._queue.qsize() == 0
 
 
+def test_what_the_last_client_left_unsent_is_no_news_to_the_next(
+    app: Flask, connect: Callable[[], SocketIOTestClient], bus: Bus
+) -> None:
+    gateway: Gateway = app.extensions["curlew_gateway"]
+    gateway._queue.put_nowait(Event(TRADE_EXECUTED, 1, {"id": 1}))
+    client = connect()
+    publish(bus, TRADE_EXECUTED, id=2)
+    assert heard(client) == [(TRADE_EXECUTED, {"id": 2})]
+
+
+def test_a_subscription_that_comes_after_its_client_has_gone_watches_nothing(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway: Gateway = app.extensions["curlew_gateway"]
+    monkeypatch.setattr(gateway, "_move", lambda *_: None)  # its rooms went with it
+    gateway.subscribe("gone", {"channels": ["price_update"], "coins": ["BTC"]})
+    assert app.extensions["curlew"].models.watch.coins() == set()
+
+
 # -- how many -----------------------------------------------------------------------------
 
 
