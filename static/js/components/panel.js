@@ -17,7 +17,7 @@
 //   rows.data                         the last data            rows.stop()
 // Every resource reads again by itself when the live connection comes back, and is stale while it is lost.
 
-import { $, fill, h, debounce } from "../core/dom.js";
+import { $, fill, h } from "../core/dom.js";
 import { ago } from "../core/format.js";
 import { t } from "../core/i18n.js";
 import { everySecond } from "../core/clock.js";
@@ -112,8 +112,20 @@ export class Panel {
 export function resource({ panels = [], read, paint, isEmpty = () => false, source = () => ({}), every = 0, gap = 400 }) {
   let controller = null;
   let timer = null;
+  let planned = null;
+  let reading = false;
   let stopped = false;
-  const self = { data: undefined, refresh, hint: debounce(refresh, gap), stop };
+  const self = { data: undefined, refresh, hint, stop };
+
+  // Counted from the first hint, and never across a reading under way: pushes without a pause must not keep
+  // putting the reading off, nor cut it short each time.
+  function hint() {
+    planned ??= setTimeout(() => {
+      planned = null;
+      if (reading) hint();
+      else refresh();
+    }, gap);
+  }
 
   function show(data) {
     self.data = data;
@@ -135,6 +147,7 @@ export function resource({ panels = [], read, paint, isEmpty = () => false, sour
     if (stopped) return;
     controller?.abort();
     const mine = (controller = new AbortController());
+    reading = true;
     for (const panel of panels) panel.loading();
     try {
       const data = await read(mine.signal);
@@ -143,6 +156,8 @@ export function resource({ panels = [], read, paint, isEmpty = () => false, sour
       if (error.name === "AbortError" || mine !== controller || stopped) return;
       if (error.name !== "ApiError") console.error(error); // ours to mend: not swallowed
       fail(error);
+    } finally {
+      if (mine === controller) reading = false;
     }
   }
 
@@ -150,6 +165,7 @@ export function resource({ panels = [], read, paint, isEmpty = () => false, sour
     stopped = true;
     controller?.abort();
     clearInterval(timer);
+    clearTimeout(planned);
     offs.forEach((off) => off());
   }
 
