@@ -107,18 +107,25 @@ let longer = new Map(); // model id -> points before those of the overview
 
 function curveOf(model) {
   const points = model.equity ?? [];
-  if (range === "day") return points.filter(([at]) => at >= state.now_ms - RANGES.day);
+  const from = RANGES[range] === null ? -Infinity : state.now_ms - RANGES[range];
   const first = points[0]?.[0] ?? Infinity;
-  return [...(longer.get(model.id) ?? []).filter(([at]) => at < first), ...points];
+  const before = range === "day" ? [] : (longer.get(model.id) ?? []).filter(([at]) => at < first);
+  return [...before, ...points].filter(([at]) => at >= from);
 }
 
+// The overview's points move on with time: what was read before ends further and further from their first.
+let mending = false;
+const isTorn = () => !mending && range !== "day" && state.models.some((model) => longer.get(model.id)?.at(-1)?.[0] < model.equity[0]?.[0]);
+
 async function readLonger() {
-  longer = new Map();
+  const asked = range;
   if (range !== "day") {
     const start = RANGES[range] ? Math.floor(state.now_ms - RANGES[range]) : null;
     const read = state.models.map(async (model) => [model.id, (await api.get(`/api/models/${model.id}/equity`, { limit: MOST_POINTS, start })).map((row) => [row.timestamp, row.equity])]);
     try {
-      longer = new Map(await Promise.all(read));
+      const found = new Map(await Promise.all(read));
+      if (asked !== range) return; // another span was chosen meanwhile
+      longer = found;
     } catch (error) {
       if (error.name !== "ApiError") throw error;
       panels.equity.stale(error.message);
@@ -159,6 +166,10 @@ function paint(overview, { flashNew = true } = {}) {
   const market = { source: sourceText(overview.price_source), simulated: overview.simulated, ageMs: (overview.price_age_ms ?? 0) / marketSpeed() };
   paintTotals(state.totals);
   show("equity", state.models, paintEquity, ledger);
+  if (isTorn()) {
+    mending = true;
+    readLonger().finally(() => (mending = false));
+  }
   show("distribution", state.positions, paintDistribution, market);
   show("leaderboard", state.models, () => tables.leaderboard.setRows(state.models), ledger);
   show("performance", state.coins, () => tables.performance.setRows(state.coins), market);
@@ -265,6 +276,7 @@ const unitBox = h("div", { "aria-label": t("Unit") });
 fill($("#equity .panel-tools"), rangeBox, unitBox);
 segmented(rangeBox, [{ value: "day", label: t("1 day") }, { value: "week", label: t("1 week") }, { value: "all", label: t("All") }], range, (value) => {
   range = value;
+  longer = new Map();
   readLonger();
 });
 segmented(unitBox, [{ value: "value", label: t("Value") }, { value: "return", label: t("Return") }], unit, (value) => {
