@@ -114,3 +114,43 @@ def test_a_coin_without_candles_says_so(
     expect(page.locator("#chart .panel-state")).to_contain_text("NOSUCH")
     expect(page.locator("#chart").get_by_role("button", name="Try again")).to_be_visible()
     console_errors[:] = [words for words in console_errors if "404" not in words]
+
+
+def test_one_failed_reading_does_not_leave_the_chart_behind(
+    fast_server: Server, open_page: Open, page: Page, console_errors: list[str]
+) -> None:
+    from playwright.sync_api import expect
+
+    open_page(fast_server, "/charts?coin=ETH&interval=1m")
+    chart = page.locator("#chart")
+    expect(chart).to_have_attribute("data-state", "ready")
+    refusal = {"status": 409, "content_type": "application/json", "body": '{"error": "not now"}'}
+    page.route("**/api/klines/**", lambda route: route.fulfill(**refusal))
+    expect(chart).to_have_attribute("data-state", "stale", timeout=15_000)
+    page.unroute("**/api/klines/**")
+    expect(chart).to_have_attribute("data-state", "ready", timeout=5_000)
+    assert all("409" in line for line in console_errors)
+    console_errors.clear()
+
+
+def test_a_chart_left_open_forgets_its_oldest_bars(fast_server: Server, open_page: Open, page: Page) -> None:
+    open_page(fast_server, "/charts?coin=BTC&interval=1m")
+    page.wait_for_selector("#chart[data-state=ready]")
+    kept, last, in_sight = page.evaluate(
+        """async () => {
+             const { PriceChart } = await import("/static/js/components/pricechart.js");
+             const box = document.createElement("div");
+             box.className = "chart-box";
+             document.querySelector("main").append(box);
+             const chart = new PriceChart(box);
+             chart.setInterval("1m");
+             const bar = (n) => ({ timestamp: n * 60000, open: 1, high: 2, low: 1, close: 2, volume: 1 });
+             chart.setBars(Array.from({ length: 19990 }, (_one, n) => bar(n)));
+             for (let n = 19990; n < 20050; n += 1) chart.update(bar(n));
+             const range = chart.chart.timeScale().getVisibleLogicalRange();
+             return [chart.bars.length, chart.bars.at(-1).timestamp, range.to > 9900 && range.to < 10100];
+           }"""
+    )
+    assert kept < 10_100
+    assert last == 20_049 * 60_000
+    assert in_sight, "the newest bars left the view"

@@ -16,6 +16,7 @@ import { alpha, theme } from "../core/colors.js";
 const DAY_MS = 86_400_000;
 const STEPS = { "1m": 60e3, "3m": 180e3, "5m": 300e3, "15m": 900e3, "30m": 1800e3, "1h": 3600e3, "2h": 7200e3, "4h": 4 * 3600e3, "6h": 6 * 3600e3, "8h": 8 * 3600e3, "12h": 12 * 3600e3, "1d": DAY_MS, "3d": 3 * DAY_MS, "1w": 7 * DAY_MS };
 const OLDER_WITHIN_BARS = 30;
+const MOST_BARS = 20_000;
 
 export const stepOf = (interval) => STEPS[interval] ?? 3600e3;
 
@@ -147,7 +148,19 @@ export class PriceChart {
     else this.bars.push(bar);
     this.candles.update(this.#candle(bar));
     this.volume.update(this.#column(bar));
+    if (this.bars.length > MOST_BARS) this.#forget();
     if (!this.hovering) this.#showLegend(null);
+  }
+
+  // A page that stays open for weeks must not keep every bar: the oldest go, unless somebody looks at them.
+  #forget() {
+    const extra = this.bars.length - MOST_BARS / 2;
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    if (!range || range.from < extra + OLDER_WITHIN_BARS) return;
+    this.bars = this.bars.slice(extra);
+    this.#draw();
+    this.setMarks(this.marks);
+    this.chart.timeScale().setVisibleLogicalRange({ from: range.from - extra, to: range.to - extra });
   }
 
   setMarks(marks) {

@@ -42,7 +42,7 @@ let trades = [];
 let generation = 0; // answers of an earlier choice are dropped
 let atLiveEdge = true;
 let reading = { older: false, newer: false };
-let oldest = false; // no older bars exist
+let oldest = null; // ms of the bar that none is older than, once it is known
 let lastPush = 0;
 
 const isStored = () => state.venue !== "";
@@ -90,7 +90,7 @@ const candles = resource({
   source: sourceWords,
   paint: (found) => {
     makeChart();
-    oldest = false;
+    oldest = null;
     atLiveEdge = found.live;
     chart.setInterval(state.interval);
     chart.setTick(isStored() ? null : data.ticks?.[state.coin]);
@@ -124,9 +124,9 @@ async function readMore(which, query, take) {
 }
 
 function readOlder() {
-  if (oldest) return;
+  if (oldest !== null && oldest === chart.bars[0]?.timestamp) return;
   readMore("older", { limit: MORE_BARS, end: chart.bars[0].timestamp - 1 }, (found) => {
-    oldest = chart.prepend(found.bars) === 0;
+    if (chart.prepend(found.bars) === 0) oldest = chart.bars[0].timestamp;
   });
 }
 
@@ -142,7 +142,10 @@ function readNewer() {
 
 // -- the last bar, live -------------------------------------------------------------------------
 
-const isLive = () => !isStored() && atLiveEdge && chartPanel.state === "ready" && chart?.bars.length > 0;
+const isAtEdge = () => !isStored() && atLiveEdge && chart?.bars.length > 0;
+const isLive = () => isAtEdge() && chartPanel.state === "ready";
+// One reading failed while the connection stands: no reconnection will mend it, so the next second tries again.
+const isBehind = () => isAtEdge() && chartPanel.state === "stale" && live.state === "connected";
 
 live.on("kline_update", (push) => {
   if (!isLive() || push.symbol !== state.coin || push.interval !== state.interval || !push.bar) return;
@@ -163,13 +166,13 @@ live.on("price_update", (push) => {
 
 let tailBusy = false;
 async function readTail() {
-  if (!isLive() || tailBusy || document.visibilityState !== "visible") return;
+  if (!(isLive() || isBehind()) || tailBusy || document.visibilityState !== "visible") return;
   tailBusy = true;
   const mine = generation;
   try {
     // from the last known bar on: a page that slept gets all that it missed
     const found = await readBars({ limit: MORE_BARS, start: chart.bars[chart.bars.length - 1].timestamp, forming: 1 });
-    if (mine !== generation || !isLive()) return;
+    if (mine !== generation || !(isLive() || isBehind())) return;
     for (const bar of found.bars) chart.update(bar);
     chartPanel.ready(sourceWords(found));
     if (found.bars.length > 1) showMarks();
