@@ -29,8 +29,8 @@ class Settings(BaseSettings):
         repr=False,
         description="SQLAlchemy URL, for PostgreSQL postgresql://user:password@host/name; empty: SQLite in DATA_DIR",
     )
-    redis_url: str = Field("", description="Redis for the hot cache; empty: in process")
-    archive_url: str = Field("", description="Folder or s3:// for candles older than three months; empty: none")
+    redis_url: str = Field("", description="Redis for the hot cache (not used yet); empty: in process")
+    archive_url: str = Field("", description="Folder or s3:// for candles older than three months (not used yet)")
 
     # -- serving ----------------------------------------------------------------------
     host: str = Field("127.0.0.1", description="Address to bind to; any but a loopback one needs ADMIN_PASSWORD")
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     cache_enabled: bool = Field(True, description="Keep prices and candles in the hot cache")
     cache_price_ttl: float = Field(10.0, gt=0, description="Seconds a price is fresh")
     cache_kline_ttl: float = Field(60.0, gt=0, description="Seconds cached candles are fresh")
-    hot_window_days: int = Field(7, ge=1, description="Days of candles kept in the hot cache")
+    hot_window_days: int = Field(7, ge=1, description="Days of candles kept in the hot cache (not used yet)")
     decision_retention_days: int = Field(
         90, ge=0, description="Days that decisions without an order are kept; 0 keeps all"
     )

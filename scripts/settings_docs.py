@@ -40,6 +40,7 @@ def render_env_example() -> str:
     lines = [
         "# Every setting with its default. Copy this file to .env and uncomment what you change;",
         "# environment variables of the same names win over it. Written by `make settings`.",
+        "# Those of exchanges and language models are read, but nothing uses them in this version.",
     ]
     for name, field in Settings.model_fields.items():
         allowed = choices(field)
@@ -65,6 +66,9 @@ def render_table() -> str:
             f"| `{name.upper()}` | {f'`{default}`' if default else 'none'} | {meaning.replace('|', chr(92) + '|')} |"
         )
     lines += [
+        "",
+        "`REDIS_URL`, `ARCHIVE_URL`, `HOT_WINDOW_DAYS`, `DATA_SOURCE_PRIORITY` and everything of exchanges (limits,",
+        "keys, addresses) and language models are read, but nothing uses them in this version.",
         "",
         "With a PostgreSQL in `DATABASE_URL`, candles and keys stay files in `DATA_DIR`, and backups of the database",
         "are yours to make: nothing is copied aside before a migration. An `@` in the password is written `%40`.",
