@@ -40,9 +40,6 @@ INTERVALS_MS: dict[str, int] = {
     "1w": WEEK_MS,
 }
 
-# What the pages and `/api/klines` offer.
-CHART_INTERVALS = ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
-
 
 def interval_ms(interval: str) -> int:
     """Length of `interval` in milliseconds; InvalidValue for an unknown name."""

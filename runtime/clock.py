@@ -110,7 +110,7 @@ class MarketClock:
 
 
 class SteppedClock:
-    """A clock that stands still until it is moved: backtests and tests."""
+    """A clock that stands still until it is moved: for tests, as a backtest counts its own bars."""
 
     speed = 1.0
 

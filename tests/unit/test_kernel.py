@@ -241,7 +241,10 @@ def test_signals_must_fit_the_bars() -> None:
 
 
 def test_warm_up_leaves_it_ready() -> None:
+    from simulation.loop import cached_run
+
     warm_up()
+    assert len(cached_run.signatures) == 1
 
 
 def test_more_trades_than_the_first_tables_hold() -> None:

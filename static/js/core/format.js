@@ -166,9 +166,3 @@ export function kindText(kind) {
   const words = { rules: t("Rules"), hold: t("Hold"), llm: t("Language model"), team: t("Team"), grid: t("Grid") };
   return words[kind] ?? kind ?? DASH;
 }
-
-export function intervalText(seconds) {
-  const units = [[604800, "w"], [86400, "d"], [3600, "h"], [60, "m"]];
-  const [size, unit] = units.find(([n]) => seconds % n === 0) ?? [1, "s"];
-  return `${seconds / size}${unit}`;
-}
