@@ -94,6 +94,19 @@ def test_a_group_goes_into_a_pool_at_once(fast_server: Server, open_page: Open, 
     api(fast_server, "DELETE", f"/api/models/{model['id']}")
 
 
+def test_a_models_strategy_is_one_press_away(fast_server: Server, open_page: Open, page: Page, api: Any) -> None:
+    from playwright.sync_api import expect
+
+    last = api(fast_server, "GET", "/api/strategies")[-1]
+    made = {"name": "Follower", "kind": "rules", "strategy_id": last["id"], "coins": ["BTC"], "status": "paused"}
+    model = api(fast_server, "POST", "/api/models", made)
+    open_page(fast_server, f"/models/{model['id']}")
+    page.locator("#settings-facts").get_by_role("link", name=last["name"]).click()
+    page.wait_for_url("**/strategies?id=*")
+    expect(page.locator("#editor-title")).to_have_text(last["name"])
+    api(fast_server, "DELETE", f"/api/models/{model['id']}")
+
+
 def test_an_unknown_model_is_a_page_that_says_so(fast_server: Server, page: Page, console_errors: list[str]) -> None:
     from playwright.sync_api import expect
 

@@ -148,7 +148,7 @@ function paintSettings() {
   $("#model-about").textContent = [kindText(model.kind), strategy?.name].filter(Boolean).join(" · ");
   const off = t("off");
   const rows = [
-    [t("Strategy"), strategy ? h("a", { href: `/strategies#${strategy.id}` }, strategy.name) : model.kind === "hold" ? t("buys and holds by weight") : null],
+    [t("Strategy"), strategy ? h("a", { href: `/strategies?id=${strategy.id}` }, strategy.name) : model.kind === "hold" ? t("buys and holds by weight") : null],
     [t("Candles"), model.interval],
     [t("Looked at every"), duration(model.interval_seconds)],
     [t("Cycles so far"), typeof model.cycles === "number" ? int(model.cycles) : null],
