@@ -222,7 +222,8 @@ let chart = null;
 let candlePanel = null;
 let coin = null;
 let busy = false;
-let edges = { older: false, newer: false };
+let opened = 0; // answers to an earlier choice are dropped
+let edges = { older: null, newer: false }; // older: the bar that none is older than
 
 const seriesOf = (name) => report.data.find((one) => one.coin === name);
 
@@ -257,6 +258,7 @@ function marksOfTrade(trade) {
 
 async function openCandles(name, at = null) {
   coin = name;
+  const mine = (opened += 1);
   $("#candle-coin").value = name;
   const series = seriesOf(name);
   const step = stepOf(series.interval);
@@ -264,10 +266,11 @@ async function openCandles(name, at = null) {
   candlePanel.loading();
   try {
     const bars = await readBars({ start: Math.max(series.first, middle - (BARS / 2) * step), end: middle + (BARS / 2) * step });
+    if (mine !== opened) return;
     candlePanel.ready({ source: `${series.venue} · ${series.market} · ${series.symbol} · ${series.interval}`, simulated: series.venue === "simulated" });
     chart ??= new PriceChart($("#price-chart"), { label: t("Candles with entries and exits"), onOlder: () => more("older"), onMark: (mark) => showWords(mark.data) });
     watchRight();
-    edges = { older: false, newer: false };
+    edges = { older: null, newer: false };
     chart.coin = name;
     chart.setInterval(series.interval);
     chart.setMarks(marksOf(name));
@@ -275,7 +278,7 @@ async function openCandles(name, at = null) {
     if (at) chart.showTime(at);
   } catch (error) {
     if (error.name !== "ApiError") throw error;
-    candlePanel.error(error, () => openCandles(name, at));
+    if (mine === opened) candlePanel.error(error, () => openCandles(name, at));
   }
 }
 
@@ -289,16 +292,18 @@ function watchRight() {
 }
 
 async function more(which) {
-  if (busy || edges[which] || !chart?.bars.length) return;
+  if (busy || !chart?.bars.length || chart.coin !== coin) return;
+  const first = chart.bars[0].timestamp;
+  if (which === "older" ? edges.older === first : edges.newer) return;
   busy = true;
-  const name = coin;
+  const mine = opened;
   try {
-    const first = chart.bars[0].timestamp;
     const last = chart.bars[chart.bars.length - 1].timestamp;
     const bars = await readBars(which === "older" ? { end: first - 1 } : { start: last + 1 });
-    if (name !== coin) return;
-    if (which === "older") edges.older = chart.prepend(bars) === 0;
-    else {
+    if (mine !== opened) return;
+    if (which === "older") {
+      if (chart.prepend(bars) === 0) edges.older = first;
+    } else {
       for (const bar of bars) chart.update(bar);
       edges.newer = !bars.length;
       chart.setMarks(marksOf(coin));
