@@ -56,7 +56,7 @@ const orNone = (x, unit) => (x ? `${num(x, 4, 0)} ${unit}` : t("none"));
 export function settingRows(settings) {
   return [
     [t("Strategy"), settings.strategy?.name ?? t("buy and hold")],
-    [t("Direction"), settings.strategy?.direction ?? "long"],
+    [t("Direction"), { long: t("Long only"), short: t("Short only"), both: t("Long and short") }[settings.strategy?.direction ?? "long"]],
     [t("Coins"), settings.coins.join(", ")],
     [t("Candles"), `${settings.venue} ${settings.market} ${settings.interval}`],
     [t("Span"), `${day(settings.start_date)} – ${day(settings.end_date)}`],

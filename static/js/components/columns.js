@@ -85,7 +85,7 @@ const RULE = () => ({
   max_position_size_percent: t("Largest position"), max_leverage: t("Highest leverage"), max_open_positions: t("Most open positions"),
   max_gross_exposure_percent: t("Gross exposure"), min_confidence: t("Least confidence"), max_daily_trades: t("Opens a day"),
   max_daily_loss_percent: t("Daily loss"), stop_loss_percent: t("Stop-loss"), take_profit_percent: t("Take-profit"),
-  stop_before_liquidation: t("Stop before liquidation"), coin_pool: t("Coins of the pool"),
+  stop_before_liquidation: t("Stop before liquidation"), coin_pool: t("Coins of the pool"), order_waiting: t("One order at a time"),
 });
 const RESULT = { pass: ["is-quiet", () => t("Pass")], clamp: ["is-accent", () => t("Clamped")], refuse: ["is-warn", () => t("Refused")] };
 

@@ -3,7 +3,7 @@
 import { $, fill, h, pageData } from "../core/dom.js";
 import { api } from "../core/api.js";
 import { modelColor } from "../core/colors.js";
-import { change, direction, duration, int, kindText, money, num, percent, price, quantity, reasonText, sideChip, signedMoney, signedPercent, sourceText } from "../core/format.js";
+import { direction, duration, int, kindText, money, num, percent, pnl, price, quantity, reasonText, sideChip, signedMoney, signedPercent, sourceText } from "../core/format.js";
 import { ngettext, t } from "../core/i18n.js";
 import { live } from "../core/live.js";
 import { marketNow } from "../core/clock.js";
@@ -316,7 +316,7 @@ function cycleNode(result) {
     result.decisions.length ? null : h("p", { class: "quiet" }, t("Nothing was to be decided: the pool is empty, no candle has closed since the last cycle, or every coin is left as it is. Accounts, stops and funding were settled.")),
     h("ul", { class: "cycle-list plain" },
       result.decisions.map((row) => h("li", null, actionChip(row.action), h("span", { class: "strong" }, row.symbol), outcomeChip(row), h("span", { class: "quiet" }, row.reasoning || ""))),
-      result.fills.map((row) => h("li", null, sideChip(row.side), h("span", { class: "strong" }, row.coin), h("span", { class: "num" }, `${quantity(row.quantity)} × ${price(row.price, row.coin)}`), h("span", { class: "quiet" }, reasonText(row.reason)), row.pnl === null ? null : change(row.pnl)))));
+      result.fills.map((row) => h("li", null, sideChip(row.side), h("span", { class: "strong" }, row.coin), h("span", { class: "num" }, `${quantity(row.quantity)} × ${price(row.price, row.coin)}`), h("span", { class: "quiet" }, reasonText(row.reason)), row.pnl === null ? null : pnl(row.pnl)))));
 }
 
 $("#run-now").addEventListener("click", async (event) => {
